@@ -1,0 +1,139 @@
+// Package cluster is one etcd cluster as a whole: how to reach it, and who it is.
+//
+// A Cluster does not retry. Certificates are read again from their files for
+// every new connection, so replacing the files is all a renewal takes.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/remedy"
+)
+
+// Config says how to reach an etcd cluster. Files are PEM.
+type Config struct {
+	Name      string // for people
+	Endpoints []string
+	CA        string // file; empty = the system's roots
+	Cert, Key string // files; both or none
+	// ServerName is the name to verify in the server's certificate; empty =
+	// the host of the endpoint.
+	ServerName   string
+	Username     string
+	PasswordFile string
+	// DialTimeout bounds one attempt to connect; 0 = 5 s.
+	DialTimeout time.Duration
+}
+
+// Cluster is a connection to one etcd cluster. Close it after use.
+type Cluster struct {
+	Name   string
+	Client *clientv3.Client
+	config Config
+}
+
+// maxMessage bounds what one answer may cost us in memory. A page that would
+// be larger is asked for again in smaller parts.
+const maxMessage = 64 << 20
+
+// Dial connects to the cluster and checks that at least one endpoint answers.
+// The error says for every endpoint why it does not, with exit code 8 where
+// certificates or passwords are the cause.
+func Dial(ctx context.Context, c Config) (*Cluster, error) {
+	if c.DialTimeout == 0 {
+		c.DialTimeout = 5 * time.Second
+	}
+	tls, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	var password string
+	if c.Username != "" {
+		raw, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return nil, &remedy.Error{Op: "read the password of etcd user " + c.Username + " on " + c.Name, Err: err,
+				Remedy: "set passwordFile to a file that holds it", Code: remedy.Usage}
+		}
+		password = strings.TrimRight(string(raw), "\r\n")
+	}
+	if why := c.diagnose(ctx); why != nil {
+		return nil, why
+	}
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints:            c.Endpoints,
+		TLS:                  tls,
+		Username:             c.Username,
+		Password:             password,
+		DialTimeout:          c.DialTimeout,
+		DialKeepAliveTime:    10 * time.Second,
+		DialKeepAliveTimeout: 5 * time.Second,
+		PermitWithoutStream:  true,
+		MaxCallRecvMsgSize:   maxMessage,
+		RejectOldCluster:     false,
+		Logger:               zap.NewNop(), // our callers say what they could not do, once
+		DialOptions:          []grpc.DialOption{grpc.WithInitialWindowSize(4 << 20), grpc.WithInitialConnWindowSize(8 << 20)},
+		Context:              context.WithoutCancel(ctx),
+	})
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	cl := &Cluster{Name: c.Name, Client: client, config: c}
+	if err := cl.probe(ctx); err != nil {
+		client.Close()
+		return nil, err
+	}
+	return cl, nil
+}
+
+// Close ends the connection.
+func (c *Cluster) Close() error { return c.Client.Close() }
+
+// probe makes one real request that needs no permission on any key.
+func (c *Cluster) probe(ctx context.Context) error {
+	var problems []error
+	for _, endpoint := range c.config.Endpoints {
+		ctx, cancel := context.WithTimeout(ctx, c.config.DialTimeout)
+		_, err := c.Client.Status(ctx, endpoint)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		problems = append(problems, fmt.Errorf("%s: %w", endpoint, err))
+	}
+	return c.explain(errors.Join(problems...))
+}
+
+// Identity is who a cluster is and where it stands.
+type Identity struct {
+	ID       uint64
+	Revision kv.Revision
+	Version  string // of the member that answered, "3.6.16"
+}
+
+// Identify asks the first endpoint that answers, in their order.
+func (c *Cluster) Identify(ctx context.Context) (Identity, error) {
+	var problems []error
+	for _, endpoint := range c.config.Endpoints {
+		attempt, cancel := context.WithTimeout(ctx, c.config.DialTimeout)
+		s, err := c.Client.Status(attempt, endpoint)
+		cancel()
+		if err == nil {
+			return Identity{ID: s.Header.ClusterId, Revision: kv.Revision(s.Header.Revision), Version: s.Version}, nil
+		}
+		problems = append(problems, fmt.Errorf("%s: %w", endpoint, err))
+	}
+	return Identity{}, c.explain(errors.Join(problems...))
+}
+
+// FormatID writes a cluster ID the way etcdctl does in its table output.
+func FormatID(id uint64) string { return fmt.Sprintf("%x", id) }

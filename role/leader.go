@@ -1,0 +1,67 @@
+package role
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+)
+
+// Leader is the leadership of one daemon over replication into a cluster.
+type Leader struct {
+	session  *concurrency.Session
+	election *concurrency.Election
+}
+
+// Campaign waits until this daemon leads. ttl is how long a dead leader keeps
+// the others waiting, in whole seconds, at least 2.
+func Campaign(ctx context.Context, client *clientv3.Client, ttl time.Duration, identity string) (*Leader, error) {
+	session, err := concurrency.NewSession(client,
+		concurrency.WithTTL(max(2, int(ttl/time.Second))), concurrency.WithContext(context.WithoutCancel(ctx)))
+	if err != nil {
+		return nil, fmt.Errorf("open a session on the standby: %w", err)
+	}
+	election := concurrency.NewElection(session, LeaderDir)
+	if err := election.Campaign(ctx, identity); err != nil {
+		session.Close()
+		return nil, fmt.Errorf("campaign for the lead: %w", err)
+	}
+	return &Leader{session: session, election: election}, nil
+}
+
+// Lost is closed when the lease can no longer be kept alive. It may come late;
+// what protects the standby is the compare in Fence.
+func (l *Leader) Lost() <-chan struct{} { return l.session.Done() }
+
+// Fence returns the compares that hold exactly as long as this daemon leads,
+// the role is the one given, and nobody has paused replication.
+func (l *Leader) Fence(s State) []clientv3.Cmp {
+	return []clientv3.Cmp{
+		clientv3.Compare(clientv3.CreateRevision(l.election.Key()), "=", l.election.Rev()),
+		clientv3.Compare(clientv3.ModRevision(Key), "=", s.Revision),
+		clientv3.Compare(clientv3.CreateRevision(PausedKey), "=", 0),
+	}
+}
+
+// Resign gives the lead up, so that a successor need not wait for the lease.
+func (l *Leader) Resign(ctx context.Context) error {
+	defer l.session.Close()
+	if err := l.election.Resign(ctx); err != nil {
+		return fmt.Errorf("resign: %w", err)
+	}
+	return nil
+}
+
+// CurrentLeader returns the identity of the daemon that leads, "" where none does.
+func CurrentLeader(ctx context.Context, client *clientv3.Client) (string, error) {
+	resp, err := client.Get(ctx, LeaderDir+"/", clientv3.WithFirstCreate()...)
+	if err != nil {
+		return "", fmt.Errorf("read who leads: %w", err)
+	}
+	if len(resp.Kvs) == 0 {
+		return "", nil
+	}
+	return string(resp.Kvs[0].Value), nil
+}

@@ -1,0 +1,97 @@
+package sink
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+)
+
+// Root is the directory of everything that Understudy keeps in a cluster.
+const Root = "/understudy/"
+
+const (
+	// CheckpointKey holds the Checkpoint. Every transaction of ours writes it,
+	// so a write at a revision at which it did not change is not ours.
+	CheckpointKey = Root + "checkpoint"
+	// SurplusPrefix holds one empty key for every key in scope that only the
+	// standby has and that did not come from the primary.
+	SurplusPrefix = Root + "surplus"
+	// ReportKey holds the daemon's last report.
+	ReportKey = Root + "report"
+)
+
+// Phase says what a checkpoint promises.
+type Phase string
+
+const (
+	// Copying: a copy is under way; the standby equals the primary at no
+	// single revision.
+	Copying Phase = "copying"
+	// Streaming: the standby has everything in scope up to SourceRevision.
+	Streaming Phase = "streaming"
+)
+
+// Checkpoint says how far the standby is. It is stored as JSON.
+type Checkpoint struct {
+	SourceClusterID string      `json:"sourceClusterID"` // hex, as etcdctl prints it
+	SourceRevision  kv.Revision `json:"sourceRevision"`  // in a copy: the revision that it is pinned to
+	Time            time.Time   `json:"time"`            // the daemon's clock, for people only
+	ScopeHash       string      `json:"scopeHash"`
+	HoldsHash       string      `json:"holdsHash"`
+	Phase           Phase       `json:"phase"`
+	// Base is, while copying, the last checkpoint that was complete; keys on
+	// the standby that are not newer than it came from the primary.
+	Base *Base `json:"base,omitempty"`
+}
+
+// Base is a complete checkpoint that a copy starts from.
+type Base struct {
+	SourceRevision  kv.Revision `json:"sourceRevision"`
+	StandbyRevision kv.Revision `json:"standbyRevision"`
+}
+
+// Stored is a checkpoint as it stands in the standby's etcd.
+type Stored struct {
+	Checkpoint
+	// Revision is the standby's revision at which it was last written; 0 where
+	// there is no checkpoint.
+	Revision kv.Revision
+	raw      string
+}
+
+// Exists reports whether there is a checkpoint at all.
+func (s Stored) Exists() bool { return s.Revision != 0 }
+
+// ReadCheckpoint reads the standby's checkpoint with a linearizable read. A
+// standby without one gives the zero Stored and no error.
+func ReadCheckpoint(ctx context.Context, client *clientv3.Client) (Stored, error) {
+	resp, err := client.Get(ctx, CheckpointKey)
+	if err != nil {
+		return Stored{}, fmt.Errorf("read the standby's checkpoint: %w", err)
+	}
+	if len(resp.Kvs) == 0 {
+		return Stored{}, nil
+	}
+	return decodeCheckpoint(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
+}
+
+func decodeCheckpoint(raw []byte, revision int64) (Stored, error) {
+	s := Stored{Revision: kv.Revision(revision), raw: string(raw)}
+	if err := json.Unmarshal(raw, &s.Checkpoint); err != nil {
+		return Stored{}, fmt.Errorf("read the standby's checkpoint: %s holds no checkpoint: %w", CheckpointKey, err)
+	}
+	return s, nil
+}
+
+func (c Checkpoint) encode() string {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // strings, numbers and a time: cannot happen
+	}
+	return string(raw)
+}

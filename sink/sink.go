@@ -1,0 +1,214 @@
+// Package sink applies changes to the standby's etcd.
+//
+// Changes, the checkpoint they reach and the check of the fence share one
+// transaction, so after a crash data and checkpoint agree, and a deposed daemon
+// cannot write. sink never retries; package replica decides when to.
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/understudy-dr/understudy/kv"
+)
+
+var (
+	// ErrFenced means that a compare of the fence failed: another daemon
+	// leads, the role changed, or replication is paused. Nothing was written.
+	ErrFenced = errors.New("no longer allowed to write to the standby")
+	// ErrMoved means that the checkpoint is not the one this sink wrote last.
+	// Nothing was written. Read it again before doing anything else.
+	ErrMoved = errors.New("the standby's checkpoint is not where it was left")
+	// ErrTooLarge means that the standby's limits refuse the transaction
+	// (--max-txn-ops, --max-request-bytes). Nothing was written.
+	ErrTooLarge = errors.New("larger than the standby accepts")
+	// ErrNoSpace means that the standby's database is full. Nothing was written.
+	ErrNoSpace = errors.New("the standby's etcd is out of space")
+)
+
+// Limits are those of the destination's etcd.
+type Limits struct {
+	MaxOps   int // --max-txn-ops; 0 = 128
+	MaxBytes int // --max-request-bytes; 0 = 1.5 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxOps == 0 {
+		l.MaxOps = 128
+	}
+	if l.MaxBytes == 0 {
+		l.MaxBytes = 1536 << 10
+	}
+	return l
+}
+
+// Sink writes to one standby under one fence. It is for one goroutine, but for
+// ApplyCopy.
+type Sink struct {
+	client *clientv3.Client
+	fence  []clientv3.Cmp
+	limits Limits
+	last   Stored
+}
+
+// New returns a sink that continues from the checkpoint last, as read by
+// ReadCheckpoint. Every transaction demands that all compares of fence hold.
+func New(client *clientv3.Client, fence []clientv3.Cmp, limits Limits, last Stored) *Sink {
+	return &Sink{client: client, fence: fence, limits: limits.withDefaults(), last: last}
+}
+
+// Last is the checkpoint that this sink knows to stand in the standby.
+func (s *Sink) Last() Stored { return s.last }
+
+// Room is what one transaction holds besides the checkpoint and the fence.
+func (s *Sink) Room() Room {
+	overhead := 1024 // the checkpoint, the compares and the framing
+	for _, c := range s.fence {
+		overhead += len(c.Key) + 32
+	}
+	return Room{Ops: max(1, s.limits.MaxOps-1), Bytes: s.limits.MaxBytes - overhead}
+}
+
+// Room is how much fits into one transaction. A single change may exceed
+// Bytes; then the destination decides.
+type Room struct{ Ops, Bytes int }
+
+// Fits reports whether a change of the given size still fits beside what is
+// there already.
+func (r Room) Fits(ops, bytes int, c kv.Change) bool {
+	return ops < r.Ops && bytes+cost(c) <= r.Bytes
+}
+
+// Cost is what the changes take of a Room's bytes.
+func Cost(changes []kv.Change) int {
+	sum := 0
+	for _, c := range changes {
+		sum += cost(c)
+	}
+	return sum
+}
+
+func cost(c kv.Change) int { return c.Size() + 24 }
+
+// Apply writes changes and the checkpoint next in one transaction, if the
+// fence holds and the checkpoint is the one this sink wrote last. No key may
+// stand in changes twice; changes may be empty.
+//
+// After an error other than ErrFenced, ErrMoved, ErrTooLarge and ErrNoSpace
+// the outcome is unknown; call Settle before applying again.
+func (s *Sink) Apply(ctx context.Context, changes []kv.Change, next Checkpoint) error {
+	compares := append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(CheckpointKey), "=", int64(s.last.Revision))}, s.fence...)
+	raw := next.encode()
+	revision, err := s.commit(ctx, compares, operations(changes, clientv3.OpPut(CheckpointKey, raw)))
+	if err != nil {
+		return err
+	}
+	s.last = Stored{Checkpoint: next, Revision: revision, raw: raw}
+	return nil
+}
+
+// ApplyCopy writes changes within the copy that the sink's checkpoint
+// announces. Several goroutines may call it at once; a transaction that is
+// still under way when the copy has ended is refused by the standby.
+//
+// It is idempotent within one copy: after an unknown outcome, apply again.
+func (s *Sink) ApplyCopy(ctx context.Context, changes []kv.Change) error {
+	compares := append([]clientv3.Cmp{clientv3.Compare(clientv3.Value(CheckpointKey), "=", s.last.raw)}, s.fence...)
+	_, err := s.commit(ctx, compares, operations(changes, clientv3.OpPut(CheckpointKey, s.last.raw)))
+	return err
+}
+
+// Settle finds out what became of an Apply whose outcome is unknown: true
+// means that next stands in the standby with all its changes.
+//
+// A late transaction cannot overtake the answer: it compares the checkpoint
+// that it started from.
+func (s *Sink) Settle(ctx context.Context, next Checkpoint) (bool, error) {
+	stored, err := ReadCheckpoint(ctx, s.client)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case stored.Revision == s.last.Revision:
+		return false, nil
+	case stored.raw == next.encode():
+		s.last = stored
+		return true, nil
+	}
+	return false, ErrMoved
+}
+
+// Reload makes the sink continue from the checkpoint as it stands in the
+// standby, for after a copy, whose transactions move it.
+func (s *Sink) Reload(ctx context.Context) error {
+	stored, err := ReadCheckpoint(ctx, s.client)
+	if err != nil {
+		return err
+	}
+	if stored.raw != s.last.raw {
+		return ErrMoved
+	}
+	s.last = stored
+	return nil
+}
+
+// Put writes a key of Understudy's own under the fence, without touching the
+// checkpoint.
+func (s *Sink) Put(ctx context.Context, key, value string) error {
+	_, err := s.commit(ctx, s.fence, []clientv3.Op{clientv3.OpPut(key, value)})
+	return err
+}
+
+func operations(changes []kv.Change, last clientv3.Op) []clientv3.Op {
+	ops := make([]clientv3.Op, 0, len(changes)+1)
+	for _, c := range changes {
+		if c.Delete {
+			ops = append(ops, clientv3.OpDelete(c.Key))
+			continue
+		}
+		ops = append(ops, clientv3.OpPut(c.Key, string(c.Value)))
+	}
+	return append(ops, last)
+}
+
+func (s *Sink) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv3.Op) (kv.Revision, error) {
+	resp, err := s.client.Txn(ctx).If(compares...).Then(ops...).Else(clientv3.OpGet(CheckpointKey)).Commit()
+	if err != nil {
+		return 0, applyError(err)
+	}
+	if resp.Succeeded {
+		return kv.Revision(resp.Header.Revision), nil
+	}
+	return 0, s.refused(resp)
+}
+
+// refused says which compare failed: the fence's or the checkpoint's.
+func (s *Sink) refused(resp *clientv3.TxnResponse) error {
+	var raw string
+	var revision kv.Revision
+	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		raw, revision = string(kvs[0].Value), kv.Revision(kvs[0].ModRevision)
+	}
+	if raw == s.last.raw && (s.last.Phase == Copying || revision == s.last.Revision) {
+		return ErrFenced
+	}
+	return fmt.Errorf("%w: expected standby revision %d, found %d", ErrMoved, s.last.Revision, revision)
+}
+
+func applyError(err error) error {
+	switch {
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge),
+		status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max"):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return fmt.Errorf("write to the standby: %w", err)
+}

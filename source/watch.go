@@ -1,0 +1,177 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+)
+
+const (
+	// progressEvery is how often a watch asks how far it is.
+	progressEvery = time.Second
+	// silentAfter is how long a watch may answer nothing at all.
+	silentAfter = 10 * time.Second
+)
+
+// Events is what a watch delivers at once: all changes of one or more whole
+// revisions in order, or none and only progress.
+type Events struct {
+	Changes []kv.Change
+	// Through is the revision up to which every change has been delivered.
+	Through kv.Revision
+}
+
+// Watch delivers every change to the keys in [begin, end) from revision from
+// on, in order and without a gap, until ctx ends or an error says why not. It
+// calls deliver from one goroutine and waits for it, so a slow caller slows the
+// stream down instead of filling memory: etcd's own Go watcher queues without
+// limit, which is why Watch speaks the protocol itself.
+//
+// All changes of one revision arrive in one call. Progress is asked for every
+// second; a stream that answers nothing for ten is given up with ErrSilent. A
+// member that has lost its leader ends the stream (etcd's "require leader").
+func Watch(ctx context.Context, client *clientv3.Client, begin, end string, from kv.Revision, deliver func(Events) error) error {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	stream, err := pb.NewWatchClient(client.ActiveConnection()).Watch(ctx)
+	if err != nil {
+		return watchError(ctx, err)
+	}
+	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+		Key: []byte(begin), RangeEnd: []byte(end), StartRevision: int64(from), Fragment: true, ProgressNotify: true,
+	}}})
+	if err != nil {
+		return watchError(ctx, err)
+	}
+	received := make(chan *pb.WatchResponse)
+	ended := make(chan error, 1)
+	go func() {
+		defer close(received)
+		for {
+			resp, err := stream.Recv()
+			if err != nil {
+				ended <- err
+				return
+			}
+			select {
+			case received <- resp:
+			case <-ctx.Done():
+				ended <- ctx.Err()
+				return
+			}
+		}
+	}()
+	err = pump(ctx, stream, received, from, deliver)
+	cancel()
+	for range received { //nolint:revive // waits for the receiver
+	}
+	if reason := <-ended; errors.Is(err, errStreamEnded) {
+		err = watchError(ctx, reason)
+	}
+	return err
+}
+
+var errStreamEnded = errors.New("stream ended")
+
+func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.WatchResponse, from kv.Revision, deliver func(Events) error) error {
+	var parts assembler
+	through := from - 1
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	heard := time.Now()
+	for {
+		select {
+		case <-tick.C:
+			if time.Since(heard) > silentAfter {
+				return fmt.Errorf("watch from revision %d: %w for %s", through+1, ErrSilent, silentAfter)
+			}
+			ask := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
+			if err := stream.Send(ask); err != nil {
+				return errStreamEnded // Recv has the reason
+			}
+		case resp, open := <-received:
+			if !open {
+				return errStreamEnded
+			}
+			heard = time.Now()
+			if resp.Canceled || resp.CompactRevision != 0 {
+				return cancelled(resp, through)
+			}
+			if resp.Created {
+				continue
+			}
+			events, whole := parts.add(resp)
+			if !whole {
+				continue
+			}
+			if len(events.Changes) == 0 && events.Through <= through {
+				events.Through = through
+			}
+			if err := deliver(events); err != nil {
+				return err
+			}
+			through = events.Through
+			heard = time.Now() // deliver may have taken its time
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// assembler joins the fragments of a response that was too large for one message.
+type assembler struct{ changes []kv.Change }
+
+// add returns the whole events and true when no fragment is outstanding.
+func (a *assembler) add(resp *pb.WatchResponse) (Events, bool) {
+	for _, e := range resp.Events {
+		a.changes = append(a.changes, toChange(e))
+	}
+	if resp.Fragment {
+		return Events{}, false
+	}
+	changes := a.changes
+	a.changes = nil
+	if n := len(changes); n > 0 {
+		// The header is the store's revision, which may be ahead of what has
+		// been delivered while a watch catches up.
+		return Events{Changes: changes, Through: changes[n-1].Revision}, true
+	}
+	return Events{Through: kv.Revision(resp.Header.Revision)}, true
+}
+
+func toChange(e *mvccpb.Event) kv.Change {
+	return kv.Change{
+		Key:      string(e.Kv.Key),
+		Value:    e.Kv.Value,
+		Delete:   e.Type == mvccpb.DELETE,
+		Revision: kv.Revision(e.Kv.ModRevision),
+	}
+}
+
+func cancelled(resp *pb.WatchResponse, through kv.Revision) error {
+	if resp.CompactRevision != 0 {
+		return fmt.Errorf("watch from revision %d, oldest kept is %d: %w", through+1, resp.CompactRevision, ErrCompacted)
+	}
+	for _, known := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrNoLeader} {
+		if strings.Contains(resp.CancelReason, rpctypes.ErrorDesc(known)) {
+			return fmt.Errorf("watch from revision %d was cancelled: %w", through+1, rpctypes.Error(known))
+		}
+	}
+	return fmt.Errorf("watch from revision %d was cancelled by the server: %q", through+1, resp.CancelReason)
+}
+
+func watchError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("watch: %w", rpctypes.Error(err))
+}
