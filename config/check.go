@@ -1,0 +1,172 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// formats are the checks that a field's format tag names.
+var formats = map[string]func(string) error{
+	"name":     checkName,
+	"address":  checkAddress,
+	"endpoint": checkEndpoint,
+	"prefix":   checkPrefix,
+	"glob":     checkGlob,
+	"path":     checkPath,
+	"nonempty": checkNonEmpty,
+	"seconds":  checkSeconds,
+}
+
+// A name ends up in metrics, logs and things to type, so it is a DNS label
+// with dots allowed.
+var namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$`)
+
+func checkName(s string) error {
+	if !namePattern.MatchString(s) {
+		return fmt.Errorf("%q is not a name; use up to 63 of a-z, 0-9, - and . with a letter or digit at both ends", s)
+	}
+	return nil
+}
+
+func checkAddress(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		err = checkPort(port)
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not host:port; such as 127.0.0.1:8642, or :8642 for every interface", s)
+	}
+	return nil
+}
+
+func checkPort(port string) error {
+	_, err := strconv.ParseUint(port, 10, 16)
+	return err
+}
+
+func checkEndpoint(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || !strings.Contains(s, "://"):
+		return fmt.Errorf("%q is not a URL; such as https://10.0.0.1:2379", s)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("%q begins with %s://; it may be https:// or http://", s, u.Scheme)
+	case u.User != nil:
+		return errors.New("a URL with a user in it; use username and passwordFile")
+	case u.Hostname() == "" || u.Port() == "" || checkPort(u.Port()) != nil:
+		return fmt.Errorf("%q has no host and port; such as https://10.0.0.1:2379", s)
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%q has something after the port", s)
+	}
+	return nil
+}
+
+func checkPrefix(s string) error {
+	if !strings.HasPrefix(s, "/") || !strings.HasSuffix(s, "/") {
+		return fmt.Errorf("%q must begin and end with a slash, such as /registry/", s)
+	}
+	if strings.HasPrefix("/understudy/", s) && s != "/" || strings.HasPrefix(s, "/understudy/") {
+		return fmt.Errorf("%q is where understudy keeps its own state", s)
+	}
+	return nil
+}
+
+func checkGlob(s string) error {
+	if s == "" {
+		return errors.New("an empty pattern matches nothing; leave it out")
+	}
+	if _, err := path.Match(s, ""); err != nil {
+		return fmt.Errorf("%q is not a pattern; it may have *, ? and [a-z], and a \\ before a literal one", s)
+	}
+	return nil
+}
+
+func checkPath(s string) error {
+	if strings.ContainsRune(s, 0) {
+		return errors.New("a path cannot have a zero byte")
+	}
+	return nil
+}
+
+func checkNonEmpty(s string) error {
+	if s == "" {
+		return errors.New("is empty; leave it out")
+	}
+	return nil
+}
+
+func checkSeconds(s string) error {
+	if d, err := time.ParseDuration(s); err == nil && d%time.Second != 0 {
+		return fmt.Errorf("%s is not a whole number of seconds, as etcd's leases need", s)
+	}
+	return nil
+}
+
+// check looks at what several fields say together. Fields that were wrong by
+// themselves are empty here and already reported.
+func (d *decoder) check(p *Pair) {
+	line := func(field string) int {
+		for ; field != ""; field = field[:max(strings.LastIndexAny(field, ".["), 0)] {
+			if n := d.lines[field]; n > 0 {
+				return n
+			}
+		}
+		return d.lines[""]
+	}
+	if p.Primary.Name != "" && p.Primary.Name == p.Standby.Name {
+		d.problem(line("standby.name"), "standby.name is %q like primary.name; the two clusters need different names", p.Standby.Name)
+	}
+	for _, side := range []struct {
+		path string
+		etcd Etcd
+	}{{"primary.etcd", p.Primary.Etcd}, {"standby.etcd", p.Standby.Etcd}} {
+		e := side.etcd
+		report := func(field, format string, args ...any) {
+			d.problem(line(side.path+"."+field), side.path+"."+format, args...)
+		}
+		together := func(a, aValue, b, bValue string) {
+			if aValue != "" && bValue == "" && d.lines[side.path+"."+b] == 0 {
+				report(a, "%s is given without %s; both are needed", a, b)
+			}
+		}
+		together("cert", e.Cert, "key", e.Key)
+		together("key", e.Key, "cert", e.Cert)
+		together("username", e.Username, "passwordFile", e.PasswordFile)
+		together("passwordFile", e.PasswordFile, "username", e.Username)
+		plain := 0
+		for _, u := range e.Endpoints {
+			if strings.HasPrefix(strings.ToLower(u), "http:") {
+				plain++
+			}
+		}
+		switch {
+		case plain > 0 && plain < len(e.Endpoints):
+			report("endpoints", "endpoints mixes http:// and https://; use one of them")
+		case plain > 0 && (e.CA != "" || e.Cert != "" || e.ServerName != ""):
+			report("endpoints", "endpoints are http:// but ca, cert or serverName is given; use https://")
+		}
+	}
+	d.checkRules("sync.exclude", p.Sync.Exclude)
+	d.checkRules("sync.include", p.Sync.Include)
+}
+
+func (d *decoder) checkRules(path string, rules []Rule) {
+	for i, r := range rules {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		wrong := slices.ContainsFunc(d.problems, func(p Problem) bool { return strings.HasPrefix(p.Text, at) })
+		if wrong {
+			continue
+		}
+		if len(r.Namespaces)+len(r.Resources)+len(r.Names)+len(r.Keys)+len(r.Types) == 0 {
+			d.problem(d.lines[at], "%s is empty and would match every key; give namespaces, resources, names, keys or types", at)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+// Package config turns the configuration file of a pair into checked values.
+//
+// A Pair returned by Load or Parse is complete: defaults are filled in, every
+// value lies in its range, and nothing in the file was ignored. A field that
+// is unknown, given twice or of the wrong type is an error that names the line
+// and the nearest known name; all problems of a file are reported together.
+//
+// The package reads one file and nothing else: files that the configuration
+// names are read by whoever needs them (MissingFiles only looks whether they
+// are there). Secrets never stand in the configuration, only paths to them.
+package config
+
+// APIVersion and Kind are what the file has to begin with.
+const (
+	APIVersion = "understudy.dev/v1alpha1"
+	Kind       = "Pair"
+)
+
+// Profiles are the names that sync.profile may have.
+var Profiles = []string{"management-cluster", "alauda-global", "everything"}
+
+// The struct tags below are the single source for decoding, checking, the JSON
+// schema (docs/config.schema.json) and the reference (docs/configuration.md);
+// the comments become their descriptions. default, min and max are written as
+// in the file; format names a check in check.go.
+
+// Pair is a primary cluster and the standby that is kept in step with it.
+type Pair struct {
+	// Version of this format.
+	APIVersion string `yaml:"apiVersion" required:"true" enum:"understudy.dev/v1alpha1"`
+	// What the file describes.
+	Kind string `yaml:"kind" required:"true" enum:"Pair"`
+	// How the pair is called.
+	Metadata Metadata `yaml:"metadata"`
+	// The cluster that is read. Understudy never writes to it.
+	Primary Cluster `yaml:"primary"`
+	// The cluster that is written.
+	Standby Cluster `yaml:"standby"`
+	// What is replicated, and how.
+	Sync Sync `yaml:"sync"`
+	// How the daemon proves that both sides are equal.
+	Check Check `yaml:"check"`
+	// Address of the daemon's HTTP server: /check, /status, /livez, /readyz, /metrics. Port 0 takes a free one.
+	Listen string `yaml:"listen" default:"127.0.0.1:8642" format:"address"`
+
+	origin origin
+}
+
+// Metadata names the pair.
+type Metadata struct {
+	// Name of the pair, for people, logs and metrics.
+	Name string `yaml:"name" required:"true" format:"name"`
+}
+
+// Cluster is one side of the pair.
+type Cluster struct {
+	// Name of the cluster, for people. The two clusters need different names.
+	Name string `yaml:"name" required:"true" format:"name"`
+	// How its etcd is reached.
+	Etcd Etcd `yaml:"etcd"`
+	// Path to a kubeconfig of its API server.
+	Kubeconfig string `yaml:"kubeconfig,omitempty" format:"path"`
+	// Path to the EncryptionConfiguration that its API servers run with (--encryption-provider-config). Leave it out where nothing is encrypted, or where both sides use the same keys and the values may be copied as they are.
+	Encryption string `yaml:"encryption,omitempty" format:"path"`
+}
+
+// Etcd is how one etcd cluster is reached.
+type Etcd struct {
+	// Client URLs of the members, all http or all https. Name every member, so that the loss of one is survived.
+	Endpoints []string `yaml:"endpoints" required:"true" format:"endpoint"`
+	// Path to the certificate authority that signed the members' certificates. The system's own are used without it.
+	CA string `yaml:"ca,omitempty" format:"path"`
+	// Path to the client certificate. A renewed file is taken up without a restart.
+	Cert string `yaml:"cert,omitempty" format:"path"`
+	// Path to the private key of cert.
+	Key string `yaml:"key,omitempty" format:"path"`
+	// Name that the members' certificates are checked against, where it is not the host of the endpoint.
+	ServerName string `yaml:"serverName,omitempty"`
+	// User of etcd's own authentication.
+	Username string `yaml:"username,omitempty"`
+	// Path to a file that holds the password of username; white space around it is dropped.
+	PasswordFile string `yaml:"passwordFile,omitempty" format:"path"`
+	// How long one attempt to connect may take.
+	DialTimeout Duration `yaml:"dialTimeout" default:"5s" min:"100ms" max:"5m"`
+	// Most operations that one transaction may have; etcd's --max-txn-ops.
+	MaxTxnOps int `yaml:"maxTxnOps" default:"128" min:"2" max:"100000"`
+	// Largest request that etcd takes; its --max-request-bytes.
+	MaxRequestBytes Size `yaml:"maxRequestBytes" default:"1.5MiB" min:"16KiB" max:"1GiB"`
+}
+
+// Sync is what is replicated, and how.
+type Sync struct {
+	// Prefix of the keys that take part. The API server's --etcd-prefix with a slash at the end; "/" for every key, those outside /registry/ as they are.
+	Prefix string `yaml:"prefix" default:"/registry/" format:"prefix"`
+	// Set of rules to start from: what is local to a cluster and stays out.
+	Profile string `yaml:"profile" default:"management-cluster" enum:"management-cluster,alauda-global,everything"`
+	// Rules that leave keys out. They come after the profile's.
+	Exclude []Rule `yaml:"exclude,omitempty"`
+	// Rules that take keys in again. They come after exclude; the last rule that matches wins.
+	Include []Rule `yaml:"include,omitempty"`
+	// How long a daemon that fell silent stays the leader. A whole number of seconds.
+	LeaseTTL Duration `yaml:"leaseTTL" default:"10s" min:"2s" max:"5m" format:"seconds"`
+	// Lag above which the pair counts as LAGGING.
+	LagThreshold Duration `yaml:"lagThreshold" default:"30s" min:"1s" max:"24h"`
+}
+
+// Rule matches keys. Every list that is given has to have a match; a rule with
+// no list at all is refused. Patterns know *, ? and [a-z].
+type Rule struct {
+	// Patterns of namespaces. A Namespace object counts as being in itself; other cluster-scoped objects never match.
+	Namespaces []string `yaml:"namespaces,omitempty" format:"glob"`
+	// Patterns of plural.group ("pods", "deployments.apps", "*.example.com").
+	Resources []string `yaml:"resources,omitempty" format:"glob"`
+	// Patterns of object names.
+	Names []string `yaml:"names,omitempty" format:"glob"`
+	// Prefixes of raw etcd keys.
+	Keys []string `yaml:"keys,omitempty" format:"nonempty"`
+	// Secret types ("kubernetes.io/tls"). Such a rule matches Secrets only.
+	Types []string `yaml:"types,omitempty" format:"nonempty"`
+}
+
+// Check is how the daemon proves that both sides are equal.
+type Check struct {
+	// Time between two full comparisons.
+	Interval Duration `yaml:"interval" default:"5m" min:"1s" max:"24h"`
+}

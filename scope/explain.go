@@ -1,0 +1,75 @@
+package scope
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/understudy-dr/understudy/registry"
+)
+
+// Explanation says why a key is in scope or not.
+type Explanation struct {
+	// Verdict is what Key says.
+	Verdict Verdict
+	// Rule decides: "profile management-cluster {resources: [pods, …]}",
+	// "sync.exclude[0] {…}", or "no rule".
+	Rule string
+	// Why in words.
+	Why string
+	// Also lists earlier rules that match too and were overruled, the
+	// strongest first.
+	Also []string
+}
+
+// Explain says which rule decides about key, and why.
+func (s *Scope) Explain(key string) Explanation {
+	switch {
+	case strings.HasPrefix(key, ownPrefix):
+		return Explanation{Rule: "built in", Why: "understudy keeps its own state below " + ownPrefix}
+	case key == compactRevKey:
+		return Explanation{Rule: "built in", Why: "the API server's record of its last compaction"}
+	case !strings.HasPrefix(key, s.prefix):
+		return Explanation{Rule: "sync.prefix", Why: fmt.Sprintf("the key is not below %s", s.prefix)}
+	}
+	k, parsed := registry.ParseKey(s.registryPrefix, key)
+	e := Explanation{Verdict: s.Key(key)}
+	decided := false
+	for _, r := range slices.Backward(s.rules) {
+		if !r.matches(key, k, parsed) {
+			continue
+		}
+		switch {
+		case decided:
+			e.Also = append(e.Also, r.describe())
+		case e.Rule == "":
+			e.Rule, e.Why = r.describe(), r.reason()
+		default: // the one that decides where the types of the rules above do not match
+			e.Why += "; for other types: " + r.describe()
+		}
+		decided = decided || len(r.Types) == 0
+	}
+	switch {
+	case e.Rule == "" && !parsed:
+		e.Rule, e.Why = "no rule", "not an object of an API server; replicated as it is"
+	case e.Rule == "":
+		e.Rule, e.Why = "no rule", "what no rule keeps out is replicated"
+	case !decided:
+		e.Why += "; for other types: no rule, so replicated"
+	}
+	return e
+}
+
+func (r *rule) describe() string { return r.origin + " " + r.String() }
+
+func (r *rule) reason() string {
+	why := r.why
+	if why == "" {
+		why = map[Verdict]string{Out: "the configuration leaves it out", In: "the configuration takes it in"}[r.verdict]
+	}
+	if len(r.Types) > 0 {
+		return fmt.Sprintf("depends on the type of the Secret: %s for %s (%s)",
+			map[Verdict]string{Out: "left out", In: "taken in"}[r.verdict], strings.Join(r.Types, ", "), why)
+	}
+	return why
+}

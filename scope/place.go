@@ -1,0 +1,96 @@
+package scope
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/understudy-dr/understudy/registry"
+)
+
+// place is what the rules say about all keys of one directory, which is all
+// objects of one resource in one namespace.
+type place struct {
+	fixed    Verdict     // where candidates is empty
+	name     int         // where the object's name begins in a key
+	rules    []candidate // the last one first
+	fallback Verdict     // where none of rules matches
+}
+
+// candidate is a rule that fits a place and depends on the rest of the key.
+type candidate struct {
+	*rule
+	byName      bool // the namespaces have to be compared with the name
+	byKey       bool // so have the keys with the key
+	askObject   bool // the types cannot be compared with a key
+	alwaysThere bool
+}
+
+// place works out and keeps the place of the directory dir, to which k belongs.
+func (s *Scope) place(dir string, k registry.Key, name int) *place {
+	p := &place{name: name, fallback: In}
+	for i := range slices.Backward(s.rules) {
+		c, fits := s.rules[i].candidate(dir+"/", k)
+		if !fits {
+			continue
+		}
+		if c.alwaysThere {
+			p.fallback = c.verdict
+			break
+		}
+		p.rules = append(p.rules, c)
+	}
+	if !slices.ContainsFunc(p.rules, func(c candidate) bool { return c.verdict != p.fallback }) {
+		p.fixed, p.rules = p.fallback, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.places) >= maxPlaces {
+		clear(s.places)
+	}
+	s.places[dir] = p
+	return p
+}
+
+func (r *rule) candidate(dir string, k registry.Key) (c candidate, fits bool) {
+	c = candidate{rule: r, askObject: len(r.Types) > 0}
+	if len(r.Keys) > 0 {
+		within := slices.ContainsFunc(r.Keys, func(p string) bool { return strings.HasPrefix(dir, p) })
+		below := slices.ContainsFunc(r.Keys, func(p string) bool { return strings.HasPrefix(p, dir) })
+		if !within && !below {
+			return c, false
+		}
+		c.byKey = !within
+	}
+	if !r.matchesResource(k) {
+		return c, false
+	}
+	if c.byName = len(r.namespaces) > 0 && isNamespaces(k); !c.byName {
+		if !r.matchesNamespace(k.Group, k.Resource, k.Namespace, "") {
+			return c, false
+		}
+	}
+	c.alwaysThere = !c.askObject && !c.byKey && !c.byName && len(r.names) == 0
+	return c, true
+}
+
+func (p *place) verdict(key string) Verdict {
+	if len(p.rules) == 0 {
+		return p.fixed
+	}
+	var out tally
+	name := key[p.name:]
+	for i := range p.rules {
+		c := &p.rules[i]
+		switch {
+		case c.byName && !matchAny(c.namespaces, name),
+			len(c.names) > 0 && !matchAny(c.names, name),
+			c.byKey && !slices.ContainsFunc(c.Keys, func(p string) bool { return strings.HasPrefix(key, p) }):
+			continue
+		}
+		if out.add(c.verdict); !c.askObject {
+			return out.verdict()
+		}
+	}
+	out.add(p.fallback)
+	return out.verdict()
+}

@@ -1,0 +1,232 @@
+// Package scope decides which keys of the primary take part in replication.
+//
+// A Scope is a list of rules: those of a profile, then the configured ones.
+// The last rule that matches a key wins, and a key that none matches is in:
+// what is unknown is replicated rather than lost. Understudy's own keys and the
+// API server's compaction record are out whatever the rules say.
+//
+// Most keys are decided by the key alone. Where only the object can tell (the
+// type of a Secret), Key says AskObject and Object decides. Orphaned finds the
+// objects that the standby's garbage collector would delete because the scope
+// leaves their owners out.
+//
+// The package is pure, and a Scope may be used by several goroutines.
+package scope
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/understudy-dr/understudy/registry"
+)
+
+// Keys that are never in scope.
+const (
+	ownPrefix     = "/understudy/"    // understudy's state
+	compactRevKey = "compact_rev_key" // apiserver/pkg/storage/etcd3/compact.go
+)
+
+// Verdict is what a Scope says about a key.
+type Verdict int
+
+// The verdicts. The zero Verdict keeps a key out.
+const (
+	Out       Verdict = iota
+	In                // replicated
+	AskObject         // only Object can tell
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case Out:
+		return "out"
+	case In:
+		return "in"
+	case AskObject:
+		return "ask the object"
+	}
+	return fmt.Sprintf("Verdict(%d)", int(v))
+}
+
+// Config is what a Scope is made of.
+type Config struct {
+	// Prefix of the keys that take part, with a slash at both ends; "" means
+	// registry.DefaultPrefix, and "/" every key that begins with a slash.
+	Prefix string
+	// Profile is one of Profiles; "" means DefaultProfile.
+	Profile string
+	// Exclude comes after the profile's rules, Include after Exclude.
+	Exclude, Include []Rule
+}
+
+// Scope decides about keys. Make one with New.
+type Scope struct {
+	prefix, registryPrefix string
+	rules                  []rule // in order: the last match wins
+
+	mu     sync.RWMutex
+	places map[string]*place // by directory of the key
+}
+
+// maxPlaces bounds the cache; where it is full it begins anew. There is one
+// place per resource and namespace.
+const maxPlaces = 1 << 16
+
+// New checks the rules. Its errors name the rule as the configuration file
+// does ("sync.exclude[0].resources: …") and are a *RuleError then.
+func New(c Config) (*Scope, error) {
+	s := &Scope{prefix: c.Prefix, places: map[string]*place{}}
+	if s.prefix == "" {
+		s.prefix = registry.DefaultPrefix
+	}
+	if !strings.HasPrefix(s.prefix, "/") || !strings.HasSuffix(s.prefix, "/") {
+		return nil, fmt.Errorf("prefix %q must begin and end with a slash", s.prefix)
+	}
+	s.registryPrefix = s.prefix
+	if strings.HasPrefix(registry.DefaultPrefix, s.prefix) || strings.HasPrefix(s.prefix, registry.DefaultPrefix) {
+		s.registryPrefix = registry.DefaultPrefix
+	}
+	if c.Profile == "" {
+		c.Profile = DefaultProfile
+	}
+	rules, err := profileRules(c.Profile)
+	if err != nil {
+		return nil, err
+	}
+	s.rules = rules
+	for i, r := range c.Exclude {
+		if err := s.add(r, Out, fmt.Sprintf("sync.exclude[%d]", i)); err != nil {
+			return nil, err
+		}
+	}
+	for i, r := range c.Include {
+		if err := s.add(r, In, fmt.Sprintf("sync.include[%d]", i)); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Scope) add(r Rule, v Verdict, origin string) error {
+	compiled, err := compile(r, v, origin)
+	if err != nil {
+		return err
+	}
+	s.rules = append(s.rules, compiled)
+	return nil
+}
+
+// Prefix of all keys that can be in scope: the range to read and to watch.
+func (s *Scope) Prefix() string { return s.prefix }
+
+// RegistryPrefix is where the objects of the API server lie. It is Prefix,
+// except where that is above or below /registry/.
+func (s *Scope) RegistryPrefix() string { return s.registryPrefix }
+
+// Key decides about a key as far as the key alone can tell. It does not
+// allocate, except for the first key of a resource and namespace.
+func (s *Scope) Key(key string) Verdict {
+	if !strings.HasPrefix(key, s.prefix) || s.locked(key) {
+		return Out
+	}
+	slash := strings.LastIndexByte(key, '/')
+	if slash == len(key)-1 || !strings.HasPrefix(key, s.registryPrefix) {
+		return s.slow(key)
+	}
+	s.mu.RLock()
+	p := s.places[key[:slash]]
+	s.mu.RUnlock()
+	if p == nil {
+		k, ok := registry.ParseKey(s.registryPrefix, key)
+		if !ok {
+			return s.slow(key)
+		}
+		p = s.place(strings.Clone(key[:slash]), k, len(key)-len(k.Name))
+	}
+	return p.verdict(key)
+}
+
+// Object decides about a key whose object has been read. It never says
+// AskObject. For an object that could not be read, an encrypted one with no
+// key at hand, the zero Meta makes no rule with types match.
+func (s *Scope) Object(key string, m registry.Meta) Verdict {
+	if v := s.Key(key); v != AskObject {
+		return v
+	}
+	k, parsed := registry.ParseKey(s.registryPrefix, key)
+	for _, r := range slices.Backward(s.rules) {
+		if r.matches(key, k, parsed) && r.matchesType(m.Type) {
+			return r.verdict
+		}
+	}
+	return In
+}
+
+// slow decides without the cache.
+func (s *Scope) slow(key string) Verdict {
+	k, parsed := registry.ParseKey(s.registryPrefix, key)
+	var out tally
+	for _, r := range slices.Backward(s.rules) {
+		if r.matches(key, k, parsed) {
+			if out.add(r.verdict); len(r.Types) == 0 {
+				return out.verdict()
+			}
+		}
+	}
+	out.add(In)
+	return out.verdict()
+}
+
+func (s *Scope) locked(key string) bool {
+	return strings.HasPrefix(key, ownPrefix) || key == compactRevKey
+}
+
+// Hash identifies everything that decides: a Scope with the same Hash decides
+// the same about every key. It is stable across runs and machines.
+func (s *Scope) Hash() string {
+	type decider struct {
+		Verdict Verdict
+		Rule    Rule
+	}
+	all := struct {
+		Version int // of the meaning of rules
+		Prefix  string
+		Rules   []decider
+	}{Version: 1, Prefix: s.prefix}
+	for _, r := range s.rules {
+		d := decider{r.verdict, r.Rule}
+		for _, list := range []*[]string{&d.Rule.Namespaces, &d.Rule.Resources, &d.Rule.Names, &d.Rule.Keys, &d.Rule.Types} {
+			*list = slices.Sorted(slices.Values(*list)) // their order says nothing; nil for an empty one
+		}
+		all.Rules = append(all.Rules, d)
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		panic("scope: " + err.Error()) // strings and numbers always encode
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}
+
+// tally collects the verdicts of the rules that may match.
+type tally struct{ out, in bool }
+
+func (t *tally) add(v Verdict) {
+	t.out = t.out || v == Out
+	t.in = t.in || v == In
+}
+
+func (t *tally) verdict() Verdict {
+	switch {
+	case t.out && t.in:
+		return AskObject
+	case t.in:
+		return In
+	}
+	return Out
+}
