@@ -78,7 +78,7 @@ type Etcd struct {
 	ServerName string `yaml:"serverName,omitempty"`
 	// User of etcd's own authentication.
 	Username string `yaml:"username,omitempty"`
-	// Path to a file that holds the password of username; white space around it is dropped.
+	// Path to a file that holds the password of username; a line break at its end is dropped.
 	PasswordFile string `yaml:"passwordFile,omitempty" format:"path"`
 	// How long one attempt to connect may take.
 	DialTimeout Duration `yaml:"dialTimeout" default:"5s" min:"100ms" max:"5m"`

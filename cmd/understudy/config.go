@@ -1,0 +1,150 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
+)
+
+func newConfigCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Check the configuration, show it, or explain what it does to a key",
+		Long:  "All three read the configuration only; none reaches a cluster.",
+	}
+	cmd.AddCommand(newConfigValidateCmd(a), newConfigViewCmd(a), newConfigExplainCmd(a))
+	return cmd
+}
+
+func newConfigValidateCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate",
+		Short: "Check the configuration and the files that it names",
+		Long: "Reports every mistake with its line, and files that are missing.\n\n" +
+			"Exit status: 0 valid, 2 not.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runConfigValidate(cmd.OutOrStdout(), a)
+		},
+	}
+}
+
+func runConfigValidate(out io.Writer, a *app) error {
+	p, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	_, scopeErr := newScope(p)
+	filesErr := p.MissingFiles()
+	if filesErr == nil {
+		_, filesErr = newRecoder(p)
+	}
+	if err := errors.Join(scopeErr, filesErr); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s is valid: pair %s, primary %s, standby %s\n", p.File(), p.Metadata.Name, p.Primary.Name, p.Standby.Name)
+	return err
+}
+
+func newConfigViewCmd(a *app) *cobra.Command {
+	out := output("yaml")
+	cmd := &cobra.Command{
+		Use:   "view",
+		Short: "Print the configuration as it takes effect, with every default",
+		Long:  "Secrets are never read; only the paths of their files are shown.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			if out == "yaml" {
+				out = "table" // the same, in the order of the file
+			}
+			return out.write(cmd.OutOrStdout(), view{p})
+		},
+	}
+	addOutputFlag(cmd, &out)
+	return cmd
+}
+
+// view is a Pair as a report. Its table is YAML in the order of the file.
+type view struct{ *config.Pair }
+
+func (v view) writeTable(w io.Writer) error {
+	data, err := v.YAML()
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+func newConfigExplainCmd(a *app) *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "explain KEY",
+		Short: "Say whether an etcd key is replicated, and which rule decides",
+		Example: indent(`
+understudy config explain /registry/deployments/team-a/web
+understudy config explain /registry/cluster.x-k8s.io/machines/prod/worker-1`),
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			s, err := newScope(p)
+			if err != nil {
+				return err
+			}
+			return out.write(cmd.OutOrStdout(), explain(s, args[0]))
+		},
+	}
+	addOutputFlag(cmd, &out)
+	return cmd
+}
+
+type explanation struct {
+	Key       string   `json:"key"`
+	Object    string   `json:"object,omitempty"` // "" when the key is no object's
+	Verdict   string   `json:"verdict"`          // replicated, excluded, depends
+	Rule      string   `json:"rule"`
+	Why       string   `json:"why"`
+	Overruled []string `json:"overruled"` // the strongest first
+}
+
+func explain(s *scope.Scope, key string) explanation {
+	e := s.Explain(key)
+	out := explanation{
+		Key: key, Rule: e.Rule, Why: e.Why, Overruled: append([]string{}, e.Also...),
+		Verdict: map[scope.Verdict]string{scope.In: "replicated", scope.Out: "excluded", scope.AskObject: "depends"}[e.Verdict],
+	}
+	if k, ok := registry.ParseKey(s.RegistryPrefix(), key); ok {
+		out.Object = registry.Kind(k.GroupResource()) + " " + strings.TrimPrefix(k.Namespace+"/"+k.Name, "/")
+	}
+	return out
+}
+
+func (e explanation) writeTable(w io.Writer) error {
+	var b strings.Builder
+	line := func(label, text string) { fmt.Fprintf(&b, "%-11s%s\n", label, text) }
+	line("key", e.Key)
+	line("object", cmp.Or(e.Object, "none; not a key of an API server"))
+	line("verdict", e.Verdict)
+	line("rule", e.Rule)
+	line("why", e.Why)
+	for i, r := range e.Overruled {
+		line([]string{"overruled", ""}[min(i, 1)], r)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/scope"
+)
+
+// dial connects to one side of the pair: the seam between the configuration
+// and package cluster.
+func dial(ctx context.Context, c config.Cluster) (*cluster.Cluster, error) {
+	return cluster.Dial(ctx, cluster.Config{
+		Name:         c.Name,
+		Endpoints:    c.Etcd.Endpoints,
+		CA:           c.Etcd.CA,
+		Cert:         c.Etcd.Cert,
+		Key:          c.Etcd.Key,
+		ServerName:   c.Etcd.ServerName,
+		Username:     c.Etcd.Username,
+		PasswordFile: c.Etcd.PasswordFile,
+		DialTimeout:  c.Etcd.DialTimeout.Duration,
+	})
+}
+
+// newScope makes the scope that the configuration describes.
+func newScope(p *config.Pair) (*scope.Scope, error) {
+	s, err := scope.New(scope.Config{
+		Prefix:  p.Sync.Prefix,
+		Profile: p.Sync.Profile,
+		Exclude: scopeRules(p.Sync.Exclude),
+		Include: scopeRules(p.Sync.Include),
+	})
+	if err == nil {
+		return s, nil
+	}
+	at := p.At("sync")
+	var wrong *scope.RuleError
+	if errors.As(err, &wrong) {
+		at = p.At(wrong.Field)
+	}
+	return nil, &remedy.Error{Op: at, Err: err, Remedy: "correct the file, then: understudy config validate --config " + p.File(), Code: remedy.Usage}
+}
+
+func scopeRules(rules []config.Rule) []scope.Rule {
+	out := make([]scope.Rule, len(rules))
+	for i, r := range rules {
+		out[i] = scope.Rule(r)
+	}
+	return out
+}
+
+// newRecoder reads the EncryptionConfigurations of both sides.
+func newRecoder(p *config.Pair) (*registry.Recoder, error) {
+	primary, err1 := readEncryption(p, "primary.encryption", p.Primary.Encryption)
+	standby, err2 := readEncryption(p, "standby.encryption", p.Standby.Encryption)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	return registry.NewRecoder(primary, standby), nil
+}
+
+// readEncryption is nil without an error where no file is configured.
+func readEncryption(p *config.Pair, field, file string) (*registry.Encryption, error) {
+	if file == "" {
+		return nil, nil
+	}
+	wrong := func(err error) error {
+		return &remedy.Error{Op: fmt.Sprintf("%s: %s", p.At(field), field), Err: err, Code: remedy.Usage,
+			Remedy: "name the file that this cluster's API servers run with (--encryption-provider-config)"}
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, wrong(err)
+	}
+	e, err := registry.ParseEncryption(data)
+	if err != nil {
+		return nil, wrong(fmt.Errorf("%s: %w", file, err))
+	}
+	return e, nil
+}
