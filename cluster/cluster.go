@@ -120,19 +120,24 @@ type Identity struct {
 	Version  string // of the member that answered, "3.6.16"
 }
 
-// Identify asks the first endpoint that answers, in their order.
-func (c *Cluster) Identify(ctx context.Context) (Identity, error) {
-	var problems []error
-	for _, endpoint := range c.config.Endpoints {
-		attempt, cancel := context.WithTimeout(ctx, c.config.DialTimeout)
-		s, err := c.Client.Status(attempt, endpoint)
-		cancel()
-		if err == nil {
-			return Identity{ID: s.Header.ClusterId, Revision: kv.Revision(s.Header.Revision), Version: s.Version}, nil
-		}
-		problems = append(problems, fmt.Errorf("%s: %w", endpoint, err))
+// Identify reads who the cluster is and its newest revision, by a linearizable
+// read of key: a member that lags cannot answer for the cluster. key is one
+// that the user may read; it need not exist.
+func (c *Cluster) Identify(ctx context.Context, key string) (Identity, error) {
+	attempt, cancel := context.WithTimeout(ctx, 2*c.config.DialTimeout)
+	defer cancel()
+	resp, err := c.Client.Get(attempt, key, clientv3.WithKeysOnly())
+	if err != nil {
+		return Identity{}, c.explain(err)
 	}
-	return Identity{}, c.explain(errors.Join(problems...))
+	id := Identity{ID: resp.Header.ClusterId, Revision: kv.Revision(resp.Header.Revision)}
+	for _, endpoint := range c.config.Endpoints {
+		if s, err := c.Client.Status(attempt, endpoint); err == nil {
+			id.Version = s.Version
+			break
+		}
+	}
+	return id, nil
 }
 
 // FormatID writes a cluster ID the way etcdctl does in its table output.

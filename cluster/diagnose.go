@@ -172,3 +172,15 @@ func (c Config) explain(err error) error {
 
 // explain gives a request's error its remedy and exit code.
 func (c *Cluster) explain(err error) error { return c.config.explain(err) }
+
+// IsDenied reports whether etcd refused a request for want of permission.
+func IsDenied(err error) bool {
+	return errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrUserEmpty) ||
+		errors.Is(err, rpctypes.ErrAuthFailed) || errors.Is(err, rpctypes.ErrInvalidAuthToken)
+}
+
+// Denied gives a request that etcd refused for want of permission its remedy.
+func Denied(op string, err error) error {
+	return &remedy.Error{Op: op, Err: err, Code: remedy.Auth,
+		Remedy: "etcd no longer lets this user in: check its role (etcdctl user get, role get) and passwordFile"}
+}

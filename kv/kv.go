@@ -18,9 +18,9 @@ type Revision int64
 type Pair struct {
 	Key   string
 	Value []byte
-	// ModRevision is the revision of the last write to the key in the cluster
-	// that the Pair was read from.
-	ModRevision Revision
+	// CreateRevision and ModRevision are the revisions of the key's creation
+	// and of its last write, in the cluster that the Pair was read from.
+	CreateRevision, ModRevision Revision
 }
 
 // Change is one write to one key: a put, or a delete when Delete is set.
@@ -28,6 +28,8 @@ type Change struct {
 	Key    string
 	Value  []byte // nil for a delete
 	Delete bool
+	// Created: the put created the key, it did not stand there before.
+	Created bool
 	// Revision is the source revision of the write. In a copy, which has no
 	// single revision per write, it is the revision that the copy is pinned to.
 	Revision Revision

@@ -54,6 +54,11 @@ func (r *Recoder) Recode(ctx context.Context, groupResource, etcdKey string, sto
 	return out, plain, err
 }
 
+// Opaque tells whether Recode would copy a value without understanding it.
+func (r *Recoder) Opaque(groupResource string, stored []byte) bool {
+	return r.opaque(groupResource, stored)
+}
+
 // opaque tells whether a value is copied although nothing here can read it.
 func (r *Recoder) opaque(groupResource string, stored []byte) bool {
 	if !bytes.HasPrefix(stored, encryptedPrefix) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
 )
 
@@ -107,4 +108,9 @@ func Same(primary, standby Object, storedPrimary, storedStandby []byte) bool {
 		return bytes.Equal(storedPrimary, storedStandby)
 	}
 	return bytes.Equal(primary.Plain, standby.Plain)
+}
+
+// Range is the range of keys, [begin, end), that a cluster is read in.
+func (v *View) Range() (begin, end string) {
+	return v.Scope.Prefix(), kv.PrefixEnd(v.Scope.Prefix())
 }

@@ -50,7 +50,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 // Sink writes to one standby under one fence. It is for one goroutine, but for
-// ApplyCopy.
+// ApplyCopy and Put.
 type Sink struct {
 	client *clientv3.Client
 	fence  []clientv3.Cmp
@@ -95,14 +95,19 @@ func Cost(changes []kv.Change) int {
 	return sum
 }
 
-func cost(c kv.Change) int { return c.Size() + 24 }
+// CostOf is what a key and a value of these lengths take of a Room's bytes.
+func CostOf(key, value int) int { return key + value + 24 }
+
+func cost(c kv.Change) int { return CostOf(len(c.Key), len(c.Value)) }
 
 // Apply writes changes and the checkpoint next in one transaction, if the
 // fence holds and the checkpoint is the one this sink wrote last. No key may
 // stand in changes twice; changes may be empty.
 //
 // After an error other than ErrFenced, ErrMoved, ErrTooLarge and ErrNoSpace
-// the outcome is unknown; call Settle before applying again.
+// the outcome is unknown: read the checkpoint and begin again from it with a new
+// sink. A late transaction cannot slip in then: it compares the checkpoint that
+// it started from.
 func (s *Sink) Apply(ctx context.Context, changes []kv.Change, next Checkpoint) error {
 	compares := append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(CheckpointKey), "=", int64(s.last.Revision))}, s.fence...)
 	raw := next.encode()
@@ -125,26 +130,6 @@ func (s *Sink) ApplyCopy(ctx context.Context, changes []kv.Change) error {
 	return err
 }
 
-// Settle finds out what became of an Apply whose outcome is unknown: true
-// means that next stands in the standby with all its changes.
-//
-// A late transaction cannot overtake the answer: it compares the checkpoint
-// that it started from.
-func (s *Sink) Settle(ctx context.Context, next Checkpoint) (bool, error) {
-	stored, err := ReadCheckpoint(ctx, s.client)
-	if err != nil {
-		return false, err
-	}
-	switch {
-	case stored.Revision == s.last.Revision:
-		return false, nil
-	case stored.raw == next.encode():
-		s.last = stored
-		return true, nil
-	}
-	return false, ErrMoved
-}
-
 // Reload makes the sink continue from the checkpoint as it stands in the
 // standby, for after a copy, whose transactions move it.
 func (s *Sink) Reload(ctx context.Context) error {
@@ -160,10 +145,16 @@ func (s *Sink) Reload(ctx context.Context) error {
 }
 
 // Put writes a key of Understudy's own under the fence, without touching the
-// checkpoint.
+// checkpoint. Any goroutine may call it.
 func (s *Sink) Put(ctx context.Context, key, value string) error {
-	_, err := s.commit(ctx, s.fence, []clientv3.Op{clientv3.OpPut(key, value)})
-	return err
+	resp, err := s.client.Txn(ctx).If(s.fence...).Then(clientv3.OpPut(key, value)).Commit()
+	if err != nil {
+		return applyError(err)
+	}
+	if !resp.Succeeded {
+		return ErrFenced
+	}
+	return nil
 }
 
 func operations(changes []kv.Change, last clientv3.Op) []clientv3.Op {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
@@ -190,10 +191,17 @@ func nextLimit(limit int64, pairs, bytes int) int64 {
 func toPairs(resp *clientv3.GetResponse) (pairs []kv.Pair, bytes int) {
 	pairs = make([]kv.Pair, len(resp.Kvs))
 	for i, p := range resp.Kvs {
-		pairs[i] = kv.Pair{Key: string(p.Key), Value: p.Value, ModRevision: kv.Revision(p.ModRevision)}
+		pairs[i] = toPair(p)
 		bytes += len(p.Key) + len(p.Value)
 	}
 	return pairs, bytes
+}
+
+func toPair(p *mvccpb.KeyValue) kv.Pair {
+	return kv.Pair{
+		Key: string(p.Key), Value: p.Value,
+		CreateRevision: kv.Revision(p.CreateRevision), ModRevision: kv.Revision(p.ModRevision),
+	}
 }
 
 // Get reads some keys at one revision in one request; keys that do not exist
@@ -210,7 +218,7 @@ func Get(ctx context.Context, client *clientv3.Client, keys []string, rev kv.Rev
 	var pairs []kv.Pair
 	for _, r := range resp.Responses {
 		for _, p := range r.GetResponseRange().Kvs {
-			pairs = append(pairs, kv.Pair{Key: string(p.Key), Value: p.Value, ModRevision: kv.Revision(p.ModRevision)})
+			pairs = append(pairs, toPair(p))
 		}
 	}
 	return pairs, nil

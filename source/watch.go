@@ -153,6 +153,7 @@ func toChange(e *mvccpb.Event) kv.Change {
 		Key:      string(e.Kv.Key),
 		Value:    e.Kv.Value,
 		Delete:   e.Type == mvccpb.DELETE,
+		Created:  e.Type == mvccpb.PUT && e.Kv.CreateRevision == e.Kv.ModRevision,
 		Revision: kv.Revision(e.Kv.ModRevision),
 	}
 }

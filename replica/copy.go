@@ -1,0 +1,260 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// copyJob makes the standby equal to the primary at one revision: a merge-join
+// of both sides that writes only what differs. A first copy and a resync are
+// the same job; they differ only in how much they find.
+//
+// Nothing is written before a whole buffer of differences has been read and
+// understood, so that a wrong key or a broken value ends a small copy before
+// it has begun.
+type copyJob struct {
+	primary, standby *clientv3.Client
+	view             *scope.View
+	sink             *sink.Sink
+	base             *sink.Base
+	buffer           int // bytes of values to keep between reading and writing
+	report           func(CopyProgress)
+
+	template              sink.Checkpoint // what every checkpoint of this copy has in common
+	rev                   kv.Revision
+	announcing            sync.Mutex // guards announced
+	announced             bool
+	writers               *writers
+	progress              CopyProgress // but for what the writers count; see now
+	written, writtenBytes atomic.Int64
+	table                 *tally
+
+	puts, deletes []item
+	held          int    // bytes of the values in puts
+	loose         []item // waiting for a transaction to fill, after a spill
+	looseBytes    int
+	surplus       []kv.Pair
+}
+
+// CopyProgress is how far a copy is.
+type CopyProgress struct {
+	Reason                    string
+	Total                     int64 // keys on the primary below the prefix, in scope or not
+	Read                      int64
+	ToWrite, Written, Deleted int64
+	Surplus                   int64 // keys only the standby has and that stay
+	BytesRead, BytesWritten   int64
+	Done                      bool
+	Revision                  kv.Revision
+}
+
+func (j *copyJob) run(ctx context.Context) error {
+	begin, end := j.view.Range()
+	src, err := source.Open(ctx, j.primary, begin, end, 0)
+	if err != nil {
+		return fmt.Errorf("read the primary: %w", err)
+	}
+	defer src.Close()
+	dst, err := source.Open(ctx, j.standby, begin, end, 0)
+	if err != nil {
+		return fmt.Errorf("read the standby: %w", err)
+	}
+	defer dst.Close()
+	j.rev, j.progress.Revision = src.Revision(), src.Revision()
+	j.writers = startWriters(ctx, 4, j.write)
+	defer j.writers.stop()
+	if total, err := j.primary.Get(ctx, begin, clientv3.WithRange(end), clientv3.WithCountOnly(), clientv3.WithRev(int64(j.rev))); err == nil {
+		j.progress.Total = total.Count
+	}
+	known, err := readSurplus(ctx, j.standby)
+	if err != nil {
+		return err
+	}
+	err = kv.Join(src, dst, func(p, s *kv.Pair) error {
+		if err := j.writers.failed(); err != nil {
+			return err
+		}
+		return j.visit(p, s, known)
+	})
+	if err != nil {
+		return err
+	}
+	return j.finish(ctx, known)
+}
+
+// visit looks at one key of the two sides.
+func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
+	if p == nil {
+		return j.onlyStandby(s, known)
+	}
+	j.progress.Read++
+	j.progress.BytesRead += int64(len(p.Value))
+	if j.progress.Read%1000 == 0 {
+		j.report(j.now())
+	}
+	want, err := j.view.Want(p.Key, p.Value)
+	if err != nil {
+		return unreadable(err)
+	}
+	gr := j.table.count(p.Key, want.In)
+	if !want.In {
+		if s != nil {
+			return j.onlyStandby(s, known)
+		}
+		return nil
+	}
+	if s != nil {
+		have, err := j.view.InStandby(s.Key, s.Value)
+		// What cannot be read on the standby is replaced by what can be.
+		if err == nil && scope.Same(want.Object, have, p.Value, s.Value) {
+			return nil
+		}
+	}
+	return j.addPut(newItem(p.Key, want.Value, gr, want.Meta))
+}
+
+// onlyStandby looks at a key that the primary does not have in scope. It is
+// deleted only where it provably came from the primary: it was there at the
+// last complete checkpoint and nobody had created it on the standby.
+func (j *copyJob) onlyStandby(s *kv.Pair, known surplusSet) error {
+	have, err := j.view.InStandby(s.Key, s.Value)
+	if !have.In {
+		return nil // out of scope is never touched
+	}
+	if err == nil && j.base != nil && s.ModRevision <= j.base.StandbyRevision && !known.has(s) {
+		j.deletes = append(j.deletes, newItem(s.Key, nil, "", have.Meta))
+		return nil
+	}
+	j.progress.Surplus++
+	if !known.has(s) {
+		j.surplus = append(j.surplus, kv.Pair{Key: s.Key})
+	}
+	return nil
+}
+
+func (j *copyJob) addPut(it item) error {
+	j.progress.ToWrite++
+	if j.held <= j.buffer {
+		j.puts = append(j.puts, it)
+		j.held += it.size
+		if j.held > j.buffer {
+			return j.spill()
+		}
+		return nil
+	}
+	if !it.loose {
+		it.value = nil // read again when its turn comes
+		j.puts = append(j.puts, it)
+		return nil
+	}
+	j.loose = append(j.loose, it)
+	if j.looseBytes += it.size; j.looseBytes < looseBytes {
+		return nil
+	}
+	return j.flushLoose()
+}
+
+// looseBytes is how much is packed into transactions at once after a spill.
+const looseBytes = 4 << 20
+
+func (j *copyJob) flushLoose() error {
+	items := j.loose
+	j.loose, j.looseBytes = nil, 0
+	return j.schedule(items)
+}
+
+// spill makes room: what belongs to no tree is written at once.
+func (j *copyJob) spill() error {
+	var keep, loose []item
+	j.held = 0
+	for _, it := range j.puts {
+		if it.loose {
+			loose = append(loose, it)
+			continue
+		}
+		keep = append(keep, it)
+		j.held += it.size
+	}
+	j.puts = keep
+	return j.schedule(loose)
+}
+
+// schedule hands items to the writers, tree by tree.
+func (j *copyJob) schedule(items []item) error {
+	return pack(items, trees(items), j.sink.Room(), func(c chain) error {
+		txns := make([][]item, len(c))
+		for n, txn := range c {
+			for _, i := range txn {
+				txns[n] = append(txns[n], items[i])
+			}
+		}
+		return j.writers.send(txns)
+	})
+}
+
+// finish writes what waited for its tree, then the CRDs, then the deletes, and
+// last the checkpoint that declares the standby complete.
+func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
+	if err := j.flushLoose(); err != nil {
+		return err
+	}
+	var objects, definitions []item
+	for _, it := range j.puts {
+		if it.last {
+			definitions = append(definitions, it)
+		} else {
+			objects = append(objects, it)
+		}
+	}
+	for _, round := range [][]item{objects, definitions} {
+		if err := j.schedule(round); err != nil {
+			return err
+		}
+		if err := j.writers.wait(); err != nil {
+			return err
+		}
+	}
+	if err := j.deleteAll(ctx); err != nil {
+		return err
+	}
+	if err := j.recordSurplus(ctx); err != nil {
+		return err
+	}
+	if j.announced {
+		if err := j.sink.Reload(ctx); err != nil {
+			return err
+		}
+	}
+	if err := j.sink.Apply(ctx, nil, j.checkpoint(sink.Streaming)); err != nil {
+		return fmt.Errorf("write the checkpoint: %w", err)
+	}
+	j.progress.Done = true
+	j.report(j.now())
+	return nil
+}
+
+// now is the progress at this moment, the writers' part included.
+func (j *copyJob) now() CopyProgress {
+	p := j.progress
+	p.Written, p.BytesWritten = j.written.Load(), j.writtenBytes.Load()
+	return p
+}
+
+func (j *copyJob) checkpoint(phase sink.Phase) sink.Checkpoint {
+	c := j.template
+	c.SourceRevision, c.Time, c.Phase = j.rev, time.Now().UTC(), phase
+	if phase == sink.Copying {
+		c.Base = j.base
+	}
+	return c
+}

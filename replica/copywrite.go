@@ -1,0 +1,201 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// write applies one transaction of the copy. It is called from the writers.
+func (j *copyJob) write(ctx context.Context, txn []item) error {
+	if err := j.announce(ctx); err != nil {
+		return err
+	}
+	changes := make([]kv.Change, 0, len(txn))
+	for start := 0; start < len(txn); start += readAgainMax {
+		part := txn[start:min(start+readAgainMax, len(txn))]
+		values, err := j.readAgain(ctx, part)
+		if err != nil {
+			return err
+		}
+		for _, it := range part {
+			value := it.value
+			if value == nil {
+				value = values[it.key]
+			}
+			changes = append(changes, kv.Change{Key: it.key, Value: value, Revision: j.rev})
+		}
+	}
+	if err := j.apply(ctx, changes); err != nil {
+		return err
+	}
+	j.written.Add(int64(len(changes)))
+	j.writtenBytes.Add(int64(sink.Cost(changes)))
+	return nil
+}
+
+// readAgainMax keeps a request of full-size values below the client's limit.
+const readAgainMax = 32
+
+// readAgain reads the values that were let go for want of memory.
+func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string][]byte, error) {
+	var keys []string
+	for _, it := range txn {
+		if it.value == nil {
+			keys = append(keys, it.key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	pairs, err := source.Get(ctx, j.primary, keys, j.rev)
+	if err != nil {
+		return nil, fmt.Errorf("read the primary again: %w", err)
+	}
+	values := make(map[string][]byte, len(pairs))
+	for _, p := range pairs {
+		want, err := j.view.Want(p.Key, p.Value)
+		if err != nil {
+			return nil, unreadable(err)
+		}
+		values[p.Key] = want.Value
+	}
+	if len(values) != len(keys) {
+		return nil, fmt.Errorf("read the primary again at revision %d: %d of %d keys are gone", j.rev, len(keys)-len(values), len(keys))
+	}
+	return values, nil
+}
+
+// announce says in the standby that it equals the primary at no revision while
+// the copy writes. It is done once, before the first write.
+func (j *copyJob) announce(ctx context.Context) error {
+	j.announcing.Lock()
+	defer j.announcing.Unlock()
+	if j.announced {
+		return nil
+	}
+	if err := j.sink.Apply(ctx, nil, j.checkpoint(sink.Copying)); err != nil {
+		return fmt.Errorf("announce the copy: %w", err)
+	}
+	j.announced = true
+	return nil
+}
+
+// apply writes changes within the copy, in smaller parts where the standby's
+// limits demand it. A lost connection is waited out: within one copy, writing
+// the same again is harmless.
+func (j *copyJob) apply(ctx context.Context, changes []kv.Change) error {
+	wait := newBackoff(100*time.Millisecond, 5*time.Second)
+	deadline := time.Now().Add(copyPatience)
+	for {
+		err := j.sink.ApplyCopy(ctx, changes)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, sink.ErrTooLarge) && len(changes) > 1:
+			half := len(changes) / 2
+			if err := j.apply(ctx, changes[:half]); err != nil {
+				return err
+			}
+			return j.apply(ctx, changes[half:])
+		case errors.Is(err, sink.ErrTooLarge):
+			return tooLarge(changes, err)
+		case errors.Is(err, sink.ErrFenced), errors.Is(err, sink.ErrMoved), errors.Is(err, sink.ErrNoSpace):
+			return err
+		case time.Now().After(deadline):
+			return err
+		}
+		if wait.sleep(ctx) != nil {
+			return err
+		}
+	}
+}
+
+// copyPatience is how long a copy waits for the standby to come back before it
+// begins again from what has been written.
+const copyPatience = time.Minute
+
+// deleteAll deletes what the primary has deleted since the last complete
+// checkpoint, dependents before their owners.
+func (j *copyJob) deleteAll(ctx context.Context) error {
+	if len(j.deletes) == 0 {
+		return nil
+	}
+	if err := j.announce(ctx); err != nil {
+		return err
+	}
+	var order []kv.Change
+	for _, tree := range trees(j.deletes) {
+		for _, i := range slices.Backward(tree) {
+			order = append(order, kv.Change{Key: j.deletes[i].key, Delete: true, Revision: j.rev})
+		}
+	}
+	return j.applyAll(ctx, order, &j.progress.Deleted)
+}
+
+// recordSurplus remembers the keys that only the standby has and that did not
+// come from the primary, so that no later resync takes them for ours.
+func (j *copyJob) recordSurplus(ctx context.Context) error {
+	if len(j.surplus) == 0 {
+		return nil
+	}
+	if err := j.announce(ctx); err != nil {
+		return err
+	}
+	var records []kv.Change
+	for _, p := range j.surplus {
+		records = append(records, kv.Change{Key: surplusKey(p.Key), Value: []byte{}, Revision: j.rev})
+	}
+	var n int64
+	return j.applyAll(ctx, records, &n)
+}
+
+func (j *copyJob) applyAll(ctx context.Context, changes []kv.Change, count *int64) error {
+	for part := range slices.Chunk(changes, j.sink.Room().Ops) {
+		if err := j.apply(ctx, part); err != nil {
+			return err
+		}
+		*count += int64(len(part))
+	}
+	return nil
+}
+
+// tooLarge names the change that the standby refuses.
+func tooLarge(changes []kv.Change, err error) error {
+	largest := changes[0]
+	total := 0
+	for _, c := range changes {
+		total += c.Size()
+		if c.Size() > largest.Size() {
+			largest = c
+		}
+	}
+	what := fmt.Errorf("%s, %d bytes: %w", largest.Key, largest.Size(), err)
+	if len(changes) > 1 {
+		what = fmt.Errorf("the primary's transaction at revision %d, %d keys and %d bytes, largest %s: %w",
+			largest.Revision, len(changes), total, largest.Key, err)
+	}
+	return &remedy.Error{Op: "write to the standby", Err: what,
+		Remedy: "raise --max-request-bytes (or --max-txn-ops) on the standby's etcd at least to the primary's, or exclude the key (sync.exclude: [{keys: […]}]); nothing was skipped",
+		Code:   remedy.Refused}
+}
+
+// unreadable explains a value of the primary that cannot be understood.
+func unreadable(err error) error {
+	e := &remedy.Error{Op: "read the primary's object", Err: err}
+	if isKeyProblem(err) {
+		e.Code = remedy.Auth
+		e.Remedy = "set primary.encryption and standby.encryption to the EncryptionConfiguration files that the API servers use now; nothing was skipped"
+	} else {
+		e.Code = remedy.Failed
+		e.Remedy = "the value is damaged on the primary as well: repair or delete the object there, or exclude it (sync.exclude: [{keys: […]}]); nothing was skipped"
+	}
+	return e
+}

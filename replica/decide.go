@@ -1,0 +1,107 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/sink"
+)
+
+// Facts is all that decide looks at, as read from both clusters.
+type Facts struct {
+	Primary, Standby cluster.Identity
+	PrimaryRole      role.State
+	StandbyRole      role.State
+	Checkpoint       sink.Stored
+	ScopeHash        string
+	HoldsHash        string
+	// Reached is the highest source revision that this process has seen in the
+	// checkpoint; 0 = none yet.
+	Reached kv.Revision
+}
+
+// Why a copy is made; also the label of the resync metric.
+const (
+	ReasonFirstCopy   = "first-copy"
+	ReasonInterrupted = "copy-interrupted"
+	ReasonScope       = "scope-changed"
+	ReasonCompacted   = "checkpoint-compacted"
+	ReasonRolledBack  = "standby-rolled-back"
+)
+
+// Decision is how replication goes on.
+type Decision struct {
+	// Copy: compare both sides and write what differs, for this reason.
+	// Empty: stream from Base.SourceRevision on.
+	Copy string
+	// Base is the last revision pair at which the standby was complete; nil
+	// where there is none that counts.
+	Base *sink.Base
+}
+
+// Errors that decide refuses with.
+var (
+	ErrSameCluster       = errors.New("primary and standby are the same cluster")
+	ErrOtherSource       = errors.New("the standby was filled from another cluster")
+	ErrPrimaryRolledBack = errors.New("the primary is behind what the standby already has")
+	ErrPrimaryIsStandby  = errors.New("the configured primary is itself a standby")
+)
+
+// Decide says how to go on from what is there, or why not to. It is pure.
+func Decide(f Facts) (Decision, error) {
+	if err := refuse(f); err != nil {
+		return Decision{}, err
+	}
+	c := f.Checkpoint
+	if !c.Exists() {
+		return Decision{Copy: ReasonFirstCopy}, nil
+	}
+	base := c.Base
+	if c.Phase == sink.Streaming {
+		base = &sink.Base{SourceRevision: c.SourceRevision, StandbyRevision: c.Revision}
+	}
+	switch {
+	case c.ScopeHash != f.ScopeHash || c.HoldsHash != f.HoldsHash:
+		// What the standby lacks or has too much is then no trace of the
+		// primary's deletes, so nothing may be concluded from the old base.
+		return Decision{Copy: ReasonScope}, nil
+	case c.Phase != sink.Streaming:
+		return Decision{Copy: ReasonInterrupted, Base: base}, nil
+	case c.SourceRevision < f.Reached:
+		return Decision{Copy: ReasonRolledBack, Base: base}, nil
+	}
+	return Decision{Base: base}, nil
+}
+
+func refuse(f Facts) error {
+	c := f.Checkpoint
+	primary := cluster.FormatID(f.Primary.ID)
+	const op = "start replication"
+	switch {
+	case f.Primary.ID == f.Standby.ID:
+		return &remedy.Error{Op: op, Err: fmt.Errorf("%w (cluster ID %s)", ErrSameCluster, primary),
+			Remedy: "check the endpoints of primary and standby in the config; nothing was written", Code: remedy.Refused}
+	case f.PrimaryRole.Role == role.Standby:
+		return &remedy.Error{Op: op,
+			Err:    fmt.Errorf("%w: of pair %q since term %d", ErrPrimaryIsStandby, f.PrimaryRole.Pair, f.PrimaryRole.Term),
+			Remedy: "if the roles have changed, swap primary and standby in the config", Code: remedy.Refused}
+	case c.Exists() && c.SourceClusterID != primary:
+		return &remedy.Error{Op: op,
+			Err: fmt.Errorf("%w: its checkpoint names %s, the configured primary is %s", ErrOtherSource, c.SourceClusterID, primary),
+			Remedy: "check the endpoints of primary; if the primary was rebuilt and the standby shall follow the new one, " +
+				"make the standby forget the old one: etcdctl del --prefix " + sink.Root + " (on the standby), then sync again",
+			Code: remedy.Refused}
+	case c.Exists() && f.Primary.Revision < c.SourceRevision:
+		return &remedy.Error{Op: op,
+			Err: fmt.Errorf("%w: the primary is at revision %d, the checkpoint at %d; was it restored from an old backup?",
+				ErrPrimaryRolledBack, f.Primary.Revision, c.SourceRevision),
+			Remedy: "the standby may hold the newer data: look before anything is overwritten (understudy check); to follow the restored primary all the same, " +
+				"etcdctl del " + sink.CheckpointKey + " (on the standby), then sync again",
+			Code: remedy.Refused}
+	}
+	return f.StandbyRole.AcceptsReplication(primary)
+}

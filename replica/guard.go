@@ -1,0 +1,66 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// Write is a write to a key in scope on the standby, as the guard saw it.
+type Write struct {
+	Key      string
+	Revision kv.Revision // the standby's
+	Deleted  bool
+	Created  bool
+	// Foreign: not ours. Every transaction of ours writes the checkpoint too.
+	Foreign bool
+}
+
+// guard watches the standby for every write in scope from revision from on,
+// and tells seen about each, in order. It ends with source.ErrCompacted where
+// there is a gap in what it can see.
+func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from kv.Revision, seen func([]Write, kv.Revision) error) error {
+	begin, end := view.Range()
+	// One watch over both ranges keeps the events of a transaction together.
+	begin, end = min(begin, sink.Root), max(end, kv.PrefixEnd(sink.Root))
+	err := source.Watch(ctx, standby, begin, end, from, func(e source.Events) error {
+		var writes []Write
+		for start := 0; start < len(e.Changes); {
+			stop := start
+			ours := false
+			for ; stop < len(e.Changes) && e.Changes[stop].Revision == e.Changes[start].Revision; stop++ {
+				ours = ours || e.Changes[stop].Key == sink.CheckpointKey
+			}
+			for _, c := range e.Changes[start:stop] {
+				if inScope(view, c) {
+					writes = append(writes, Write{c.Key, c.Revision, c.Delete, c.Created, !ours})
+				}
+			}
+			start = stop
+		}
+		return seen(writes, e.Through)
+	})
+	return fmt.Errorf("watch the standby: %w", err)
+}
+
+// inScope decides about a write on the standby. A deletion whose object only
+// could tell counts as in scope; comparing the key shows what it was.
+func inScope(view *scope.View, c kv.Change) bool {
+	switch view.Scope.Key(c.Key) {
+	case scope.Out:
+		return false
+	case scope.In:
+		return true
+	}
+	if c.Delete {
+		return true
+	}
+	object, _ := view.InStandby(c.Key, c.Value)
+	return object.In
+}

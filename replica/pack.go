@@ -1,0 +1,63 @@
+package replica
+
+import "github.com/understudy-dr/understudy/sink"
+
+// chain is a run of transactions that must be applied one after the other;
+// each is a list of item indices. Different chains may be applied at once.
+type chain [][]int
+
+// pack fills transactions with whole trees. A tree that does not fit into one
+// transaction becomes a chain of its own.
+func pack(items []item, trees [][]int, room sink.Room, emit func(chain) error) error {
+	var current []int
+	bytes := 0
+	flush := func() error {
+		if len(current) == 0 {
+			return nil
+		}
+		c := chain{current}
+		current, bytes = nil, 0
+		return emit(c)
+	}
+	for _, tree := range trees {
+		size := 0
+		for _, i := range tree {
+			size += itemCost(items[i])
+		}
+		if len(tree) > room.Ops || size > room.Bytes {
+			if err := flush(); err != nil {
+				return err
+			}
+			if err := emit(split(items, tree, room)); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(current)+len(tree) > room.Ops || bytes+size > room.Bytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		current = append(current, tree...)
+		bytes += size
+	}
+	return flush()
+}
+
+func split(items []item, tree []int, room sink.Room) chain {
+	var c chain
+	var current []int
+	bytes := 0
+	for _, i := range tree {
+		size := itemCost(items[i])
+		if len(current) > 0 && (len(current) == room.Ops || bytes+size > room.Bytes) {
+			c = append(c, current)
+			current, bytes = nil, 0
+		}
+		current = append(current, i)
+		bytes += size
+	}
+	return append(c, current)
+}
+
+func itemCost(it item) int { return sink.CostOf(len(it.key), it.size) }

@@ -1,0 +1,215 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
+)
+
+var errLostLead = errors.New("the lease of the lead ended")
+
+// session is replication under one lead, over one pair of connections.
+type session struct {
+	*Replica
+	primary, standby *clientv3.Client
+	sink             *sink.Sink
+	id               string      // the primary's cluster ID
+	until            kv.Revision // end when it is reached; 0 = never
+}
+
+func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer cancel(nil)
+	helpers.Go(func() {
+		select {
+		case <-lost:
+			cancel(errLostLead)
+		case <-ctx.Done():
+		}
+	})
+	helpers.Go(func() {
+		if err := s.look(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	err := s.replicate(ctx, d, &helpers)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause // why everything else ended
+	}
+	return err
+}
+
+// replicate copies where that is decided, and streams.
+func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitGroup) error {
+	guarding := false
+	for {
+		if d.Copy != "" {
+			if err := s.copy(ctx, d); err != nil {
+				return err
+			}
+			if s.until != 0 {
+				return nil
+			}
+		}
+		if !guarding {
+			guarding = true
+			from := s.sink.Last().Revision + 1
+			helpers.Go(func() { s.guard(ctx, from) })
+		}
+		err := s.stream(ctx)
+		if !errors.Is(err, source.ErrCompacted) {
+			return err
+		}
+		last := s.sink.Last()
+		d = Decision{Copy: ReasonCompacted, Base: &sink.Base{SourceRevision: last.SourceRevision, StandbyRevision: last.Revision}}
+	}
+}
+
+func (s *session) copy(ctx context.Context, d Decision) error {
+	s.account.enter(Copying, nil)
+	s.account.update(func(st *State) { st.Resyncs[d.Copy]++ })
+	s.Log.Info("comparing both sides to write what differs", "reason", d.Copy)
+	began := time.Now()
+	table := newTally(s.View.Scope.RegistryPrefix())
+	job := &copyJob{
+		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
+		buffer: s.BufferBytes, table: table,
+		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash()},
+		report: func(p CopyProgress) {
+			s.account.update(func(st *State) { st.Copy = p })
+			s.Hooks.Copying(p)
+		},
+	}
+	job.progress.Reason = d.Copy
+	if err := job.run(ctx); err != nil {
+		return err
+	}
+	p := job.now()
+	s.advance(applied{reached: p.Revision, standby: s.sink.Last().Revision})
+	s.account.update(func(st *State) { st.Scope = table.table() })
+	s.Log.Info("the standby has everything", "revision", p.Revision, "read", p.Read, "written", p.Written,
+		"deleted", p.Deleted, "surplus", p.Surplus, "took", time.Since(began).Round(time.Millisecond))
+	s.Hooks.Resynced(p)
+	return nil
+}
+
+func (s *session) stream(ctx context.Context) error {
+	s.advance(applied{reached: s.sink.Last().SourceRevision, standby: s.sink.Last().Revision})
+	st := &stream{
+		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, until: s.until,
+		observe: s.advance,
+		heard:   s.heard,
+		settled: s.account.lag.has,
+	}
+	return st.run(ctx)
+}
+
+// heard is told by the watch how far it has delivered. Replication counts as
+// streaming only from its first word on.
+func (s *session) heard(through kv.Revision) {
+	s.account.sawPrimary(through)
+	if s.account.snapshot().Phase != Streaming {
+		s.account.enter(Streaming, nil)
+		s.Log.Info("streaming", "from", s.sink.Last().SourceRevision)
+	}
+}
+
+// advance records what has been applied.
+func (s *session) advance(a applied) {
+	s.reached = max(s.reached, a.reached)
+	s.account.lag.has(a.reached)
+	s.account.update(func(st *State) {
+		st.Checkpoint = s.sink.Last()
+		st.Standby.Revision = a.standby
+		if a.took == 0 {
+			return
+		}
+		st.Transactions++
+		st.Events += int64(len(a.changes))
+		for _, c := range a.changes {
+			st.Bytes += int64(c.Size())
+			if c.Delete {
+				st.Deletes++
+			}
+		}
+	})
+	if a.took != 0 {
+		s.Hooks.Applied(a.took, len(a.changes))
+	}
+}
+
+// look reads the primary's revision every second, which is what the lag is
+// measured against. It ends with an error only where we are no longer let in.
+func (s *session) look(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		attempt, cancel := context.WithTimeout(ctx, lookValid/2)
+		resp, err := s.primary.Get(attempt, s.View.Scope.Prefix())
+		cancel()
+		switch {
+		case err == nil:
+			s.account.sawPrimary(kv.Revision(resp.Header.Revision))
+		case cluster.IsDenied(err):
+			return cluster.Denied("read the primary", err)
+		}
+	}
+}
+
+// guard watches the standby for writes that are not ours.
+func (s *session) guard(ctx context.Context, from kv.Revision) {
+	for ctx.Err() == nil {
+		err := guard(ctx, s.standby, s.View, from, func(writes []Write, through kv.Revision) error {
+			from = through + 1
+			s.Hooks.Seen(writes, through)
+			return s.rememberForeign(ctx, writes)
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		s.Hooks.Blind(err)
+		if errors.Is(err, source.ErrCompacted) {
+			from = s.sink.Last().Revision + 1
+		}
+		if newBackoff(time.Second, time.Second).sleep(ctx) != nil {
+			return
+		}
+	}
+}
+
+// rememberForeign records keys that somebody else created on the standby and
+// that the primary does not have, so that no resync takes them for ours.
+func (s *session) rememberForeign(ctx context.Context, writes []Write) error {
+	for _, w := range writes {
+		if !w.Foreign || !w.Created {
+			continue
+		}
+		there, err := s.primary.Get(ctx, w.Key, clientv3.WithKeysOnly())
+		if err != nil {
+			return fmt.Errorf("look for %s on the primary: %w", w.Key, err)
+		}
+		if len(there.Kvs) > 0 {
+			continue
+		}
+		if err := s.sink.Put(ctx, surplusKey(w.Key), ""); err != nil {
+			return fmt.Errorf("record %s as surplus: %w", w.Key, err)
+		}
+	}
+	return nil
+}

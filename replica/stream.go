@@ -1,0 +1,166 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// progressEvery is how often the checkpoint moves while nothing in scope
+// changes. API servers compact every 5 minutes; the checkpoint must stay ahead.
+const progressEvery = 15 * time.Second
+
+// stream applies the primary's changes in their own order from the sink's
+// checkpoint on.
+type stream struct {
+	primary, standby *clientv3.Client
+	view             *scope.View
+	sink             *sink.Sink
+	until            kv.Revision // end when the checkpoint has reached it; 0 = never
+	observe          func(applied)
+	heard            func(kv.Revision) // the watch has delivered everything through this revision
+	settled          func(kv.Revision) // nothing in scope is outstanding up to this revision
+}
+
+// applied is one transaction that went through.
+type applied struct {
+	changes []kv.Change
+	reached kv.Revision
+	standby kv.Revision
+	took    time.Duration
+}
+
+func (s *stream) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	from := s.sink.Last().SourceRevision
+	q := newQueue(from)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		begin, end := s.view.Range()
+		q.close(source.Watch(ctx, s.primary, begin, end, from+1, func(e source.Events) error {
+			wanted, err := s.wanted(ctx, e.Changes)
+			if err != nil {
+				return err
+			}
+			s.heard(e.Through)
+			return q.push(ctx, wanted, e.Through)
+		}))
+	}()
+	err := s.drain(ctx, q)
+	cancel()
+	<-watching
+	return err
+}
+
+// wanted turns the primary's changes into the standby's: those in scope, with
+// the bytes that the standby should store.
+func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, error) {
+	var out []kv.Change
+	for _, c := range changes {
+		if c.Delete {
+			in, err := s.deleteInScope(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			if in {
+				out = append(out, c)
+			}
+			continue
+		}
+		want, err := s.view.Want(c.Key, c.Value)
+		if err != nil {
+			return nil, unreadable(fmt.Errorf("revision %d: %w", c.Revision, err))
+		}
+		if want.In {
+			c.Value = want.Value
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// deleteInScope decides about a deleted key. Where only the object can tell,
+// it is read as it was just before its deletion.
+func (s *stream) deleteInScope(ctx context.Context, c kv.Change) (bool, error) {
+	switch s.view.Scope.Key(c.Key) {
+	case scope.Out:
+		return false, nil
+	case scope.In:
+		return true, nil
+	}
+	before, err := source.Get(ctx, s.primary, []string{c.Key}, c.Revision-1)
+	if err != nil || len(before) == 0 {
+		return false, err // nothing there before: deleted twice in one transaction, or created and deleted
+	}
+	object, err := s.view.InPrimary(c.Key, before[0].Value)
+	if err != nil {
+		return false, unreadable(err)
+	}
+	return object.In, nil
+}
+
+// drain applies what the queue holds, as much at a time as has arrived.
+func (s *stream) drain(ctx context.Context, q *queue) error {
+	room := s.sink.Room()
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	idle := false // nothing but progress for a whole tick
+	for {
+		reached := s.sink.Last().SourceRevision
+		if s.until != 0 && reached >= s.until {
+			return nil
+		}
+		changed, ready, err := q.wait(reached)
+		if err != nil {
+			return err
+		}
+		if ready {
+			batch, through := q.head(room)
+			if len(batch) > 0 || idle || (s.until != 0 && through >= s.until) {
+				idle = false
+				room, err = s.apply(ctx, q, batch, through, room)
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			s.settled(through)
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+			idle = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// apply writes one batch. Where the standby's limits refuse it, the next
+// attempt is with half the room, down to a single revision of the primary.
+func (s *stream) apply(ctx context.Context, q *queue, batch []kv.Change, reached kv.Revision, room sink.Room) (sink.Room, error) {
+	next := s.sink.Last().Checkpoint
+	next.SourceRevision, next.Time = reached, time.Now().UTC()
+	began := time.Now()
+	err := s.sink.Apply(ctx, batch, next)
+	switch {
+	case err == nil:
+		q.drop(len(batch))
+		s.observe(applied{batch, reached, s.sink.Last().Revision, time.Since(began)})
+		return room, nil
+	case errors.Is(err, sink.ErrTooLarge) && len(batch) > 0 && batch[0].Revision != batch[len(batch)-1].Revision:
+		return sink.Room{Ops: max(1, len(batch)/2), Bytes: max(1, sink.Cost(batch)/2)}, nil
+	case errors.Is(err, sink.ErrTooLarge):
+		return room, tooLarge(batch, err)
+	}
+	return room, err
+}

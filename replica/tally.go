@@ -1,0 +1,58 @@
+package replica
+
+import (
+	"sync"
+
+	"github.com/understudy-dr/understudy/registry"
+)
+
+// ResourceCount is how many objects of one resource the primary has in scope
+// and out of it.
+type ResourceCount struct {
+	Replicated int64 `json:"replicated"`
+	Excluded   int64 `json:"excluded"`
+}
+
+// tally counts the primary's keys per resource.
+type tally struct {
+	prefix string
+
+	mu     sync.Mutex
+	counts map[string]*ResourceCount
+}
+
+func newTally(registryPrefix string) *tally {
+	return &tally{prefix: registryPrefix, counts: map[string]*ResourceCount{}}
+}
+
+// count adds one key and returns its resource, "" for one that is no object.
+func (t *tally) count(key string, in bool) string {
+	gr := ""
+	if k, ok := registry.ParseKey(t.prefix, key); ok {
+		gr = k.GroupResource()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.counts[gr]
+	if c == nil {
+		c = &ResourceCount{}
+		t.counts[gr] = c
+	}
+	if in {
+		c.Replicated++
+	} else {
+		c.Excluded++
+	}
+	return gr
+}
+
+// table is a copy of the counts.
+func (t *tally) table() map[string]ResourceCount {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	table := make(map[string]ResourceCount, len(t.counts))
+	for gr, c := range t.counts {
+		table[gr] = *c
+	}
+	return table
+}
