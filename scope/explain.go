@@ -34,33 +34,42 @@ func (s *Scope) Explain(key string) Explanation {
 	}
 	k, parsed := registry.ParseKey(s.registryPrefix, key)
 	e := Explanation{Verdict: s.Key(key)}
+	// The rules with types that may decide, and the one that decides for all other types.
+	var deciding []*rule
 	decided := false
-	for _, r := range slices.Backward(s.rules) {
-		if !r.matches(key, k, parsed) {
-			continue
-		}
+	for i := range slices.Backward(s.rules) {
+		r := &s.rules[i]
 		switch {
+		case !r.matches(key, k, parsed):
 		case decided:
 			e.Also = append(e.Also, r.describe())
-		case e.Rule == "":
-			e.Rule, e.Why = r.describe(), r.reason()
-		default: // the one that decides where the types of the rules above do not match
-			e.Why += "; for other types: " + r.describe()
+		case len(r.Types) > 0 && e.Verdict != AskObject:
+			// Whatever the type is, the rule below says the same.
+		default:
+			deciding = append(deciding, r)
+			decided = len(r.Types) == 0
 		}
-		decided = decided || len(r.Types) == 0
 	}
-	switch {
-	case e.Rule == "" && !parsed:
-		e.Rule, e.Why = "no rule", "not an object of an API server; replicated as it is"
-	case e.Rule == "":
-		e.Rule, e.Why = "no rule", "what no rule keeps out is replicated"
-	case !decided:
-		e.Why += "; for other types: no rule, so replicated"
+	if !decided {
+		none := &rule{origin: "no rule", why: "what no rule keeps out is replicated"}
+		if !parsed {
+			none.why = "not an object of an API server; replicated as it is"
+		}
+		deciding = append(deciding, none)
+	}
+	e.Rule, e.Why = deciding[0].describe(), deciding[0].reason()
+	for _, r := range deciding[1:] {
+		e.Why += "; otherwise: " + r.describe()
 	}
 	return e
 }
 
-func (r *rule) describe() string { return r.origin + " " + r.String() }
+func (r *rule) describe() string {
+	if r.empty() {
+		return r.origin
+	}
+	return r.origin + " " + r.String()
+}
 
 func (r *rule) reason() string {
 	why := r.why

@@ -42,6 +42,10 @@ func (r Rule) String() string {
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
+func (r Rule) empty() bool {
+	return len(r.Namespaces)+len(r.Resources)+len(r.Names)+len(r.Keys)+len(r.Types) == 0
+}
+
 // RuleError says what is wrong with a configured rule.
 type RuleError struct {
 	Field string // "sync.exclude[0].resources"
@@ -65,7 +69,7 @@ func compile(r Rule, v Verdict, origin string) (rule, error) {
 	wrong := func(list string, format string, args ...any) (rule, error) {
 		return rule{}, &RuleError{strings.TrimSuffix(origin+"."+list, "."), fmt.Errorf(format, args...)}
 	}
-	if len(r.Namespaces)+len(r.Resources)+len(r.Names)+len(r.Keys)+len(r.Types) == 0 {
+	if r.empty() {
 		return wrong("", "an empty rule would match every key")
 	}
 	out := rule{Rule: r, verdict: v, origin: origin}
