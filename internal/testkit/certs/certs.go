@@ -147,6 +147,12 @@ func (c *Cert) WriteFiles(certPath, keyPath string) error {
 	return writeFile(certPath, certPEM(c.cert))
 }
 
+// PEM are certificate and key.
+func (c *Cert) PEM() (cert, key []byte, err error) {
+	key, err = keyPEM(c.key)
+	return certPEM(c.cert), key, err
+}
+
 // NotAfter is the end of the certificate's life.
 func (c *Cert) NotAfter() time.Time { return c.cert.NotAfter }
 
