@@ -161,7 +161,7 @@ func (d *decoder) check(p *Pair) {
 func (d *decoder) checkRules(path string, rules []Rule) {
 	for i, r := range rules {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		wrong := slices.ContainsFunc(d.problems, func(p Problem) bool { return strings.HasPrefix(p.Text, at) })
+		wrong := slices.ContainsFunc(d.problems, func(p Problem) bool { return strings.Contains(p.Text, at) })
 		if wrong {
 			continue
 		}

@@ -60,7 +60,7 @@ type Cluster struct {
 	Etcd Etcd `yaml:"etcd"`
 	// Path to a kubeconfig of its API server.
 	Kubeconfig string `yaml:"kubeconfig,omitempty" format:"path"`
-	// Path to the EncryptionConfiguration that its API servers run with (--encryption-provider-config). Leave it out where nothing is encrypted, or where both sides use the same keys and the values may be copied as they are.
+	// Path to the EncryptionConfiguration that its API servers run with (--encryption-provider-config). Leave it out where nothing is encrypted. Without it encrypted values are copied as they are, which needs the same keys on both sides, and rules with types cannot see into them.
 	Encryption string `yaml:"encryption,omitempty" format:"path"`
 }
 
