@@ -2,13 +2,16 @@ package testkit
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/internal/testkit/faultproxy"
@@ -117,6 +120,55 @@ func TestTLSAndAuth(t *testing.T) {
 	e.Restart()
 	if got := get(t, e.Client(), "a"); got != "1" {
 		t.Fatalf("a is %q after a restart", got)
+	}
+}
+
+func TestReissuedServerCertificate(t *testing.T) {
+	e := StartEtcd(t, TLS())
+	files := e.Files()
+	dial := func() error {
+		config, err := transport.TLSInfo{TrustedCAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}.ClientConfig()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", strings.TrimPrefix(e.Endpoints()[0], "https://"))
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}
+	if err := dial(); err != nil {
+		t.Fatal(err)
+	}
+	e.ReissueServer(-time.Second)
+	var refused *tls.CertificateVerificationError
+	if err := dial(); !errors.As(err, &refused) {
+		t.Fatalf("an expired server: %v", err)
+	}
+	put(t, e.Client(), "a", "1") // the kit itself still gets in
+	e.ReissueServer(time.Hour)
+	if err := dial(); err != nil {
+		t.Fatalf("a renewed server: %v", err)
+	}
+}
+
+// A copied data directory is what a backup or a test of corruption starts from.
+func TestEtcdOnAnExistingDataDirectory(t *testing.T) {
+	first := StartEtcd(t)
+	put(t, first.Client(), "a", "1")
+	first.Kill()
+	dir := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(dir, os.DirFS(first.DataDir())); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	second := StartEtcd(t, DataDir(dir))
+	put(t, second.Client(), "b", "2")
+	first.Restart()
+	if a, b := get(t, second.Client(), "a"), get(t, first.Client(), "b"); a != "1" || b != "" {
+		t.Fatalf("a in the copy is %q, b in the original is %q", a, b)
 	}
 }
 

@@ -51,7 +51,12 @@ func newCredentials(dir string, cfg Config) (*credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := ca.Issue(certs.Leaf{CommonName: "root", Lifetime: cfg.ClientLifetime})
+	// With authentication on, etcd takes the common name for the user.
+	user := cfg.User
+	if user == "" {
+		user = "client"
+	}
+	client, err := ca.Issue(certs.Leaf{CommonName: user, Lifetime: cfg.ClientLifetime})
 	if err != nil {
 		return nil, err
 	}
