@@ -1,0 +1,96 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
+)
+
+// finding is what one key turned out to be.
+type finding struct {
+	out    bool // does not take part, on either side
+	opaque bool
+	kind   Kind  // "" = equal
+	why    error // for Undecodable
+}
+
+// compare looks at one key. A side that lacks it is nil.
+func compare(view *scope.View, primary, standby *kv.Pair) finding {
+	switch {
+	case standby == nil:
+		object, err := view.InPrimary(primary.Key, primary.Value)
+		switch {
+		case err != nil:
+			return undecodable("on the primary", err)
+		case !object.In:
+			return finding{out: true}
+		}
+		return finding{kind: Missed, opaque: object.Opaque}
+	case primary == nil:
+		object, err := view.InStandby(standby.Key, standby.Value)
+		switch {
+		case err != nil:
+			return undecodable("on the standby", err)
+		case !object.In:
+			return finding{out: true}
+		}
+		return finding{kind: Surplus, opaque: object.Opaque}
+	}
+	return compareBoth(view, primary, standby)
+}
+
+func compareBoth(view *scope.View, primary, standby *kv.Pair) finding {
+	object, err := view.InPrimary(primary.Key, primary.Value)
+	if err != nil {
+		return undecodable("on the primary", err)
+	}
+	if bytes.Equal(primary.Value, standby.Value) {
+		if !object.In {
+			return finding{out: true}
+		}
+		if err := readable(view, standby, object); err != nil {
+			return undecodable("on the standby", err)
+		}
+		return finding{opaque: object.Opaque}
+	}
+	other, err := view.InStandby(standby.Key, standby.Value)
+	switch {
+	case err != nil:
+		return undecodable("on the standby", err)
+	case !object.In && !other.In:
+		return finding{out: true}
+	case !object.In:
+		return finding{kind: Surplus}
+	case !other.In, !scope.Same(object, other, primary.Value, standby.Value):
+		return finding{kind: Differing}
+	}
+	return finding{}
+}
+
+// readable proves that the standby can read a value that has the same bytes on
+// both sides and that the primary can read.
+func readable(view *scope.View, standby *kv.Pair, primary scope.Object) error {
+	if view.Recoder.Same() || primary.Opaque {
+		return nil
+	}
+	key, ok := registry.ParseKey(view.Scope.RegistryPrefix(), standby.Key)
+	if !ok {
+		return nil // raw
+	}
+	plain, err := view.Recoder.PlainOfStandby(context.Background(), key.GroupResource(), standby.Key, standby.Value)
+	if err != nil {
+		return fmt.Errorf("%s (%s): %w", standby.Key, key, err)
+	}
+	if !bytes.Equal(plain, primary.Plain) {
+		return fmt.Errorf("%s (%s): %w: it reads another object than the primary", standby.Key, key, registry.ErrWrongKey)
+	}
+	return nil
+}
+
+func undecodable(where string, err error) finding {
+	return finding{kind: Undecodable, why: fmt.Errorf("%w, %s", err, where)}
+}

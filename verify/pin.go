@@ -1,0 +1,90 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+)
+
+// Point is a pair of revisions at which both sides must be equal.
+//
+// Standby is not the revision of the checkpoint but the newest one at which it
+// still stood: what others wrote to the standby after our last transaction
+// belongs to the comparison.
+type Point struct {
+	Source, Standby kv.Revision
+	// CheckpointRevision is the standby's revision at which the checkpoint was written.
+	CheckpointRevision kv.Revision
+	Checkpoint         sink.Checkpoint
+}
+
+// NoPointError says why there is no pair of revisions to compare at.
+type NoPointError struct{ Reason, Hint string }
+
+func (e *NoPointError) Error() string { return e.Reason }
+
+// Pin reads the newest Point. Where there is none it returns a *NoPointError;
+// any other error means that a side could not be read.
+func Pin(ctx context.Context, sides Sides) (Point, error) {
+	resp, err := sides.Standby.Get(ctx, sink.CheckpointKey)
+	if err != nil {
+		return Point{}, fmt.Errorf("read the standby's checkpoint: %w", err)
+	}
+	p, err := PointOf(resp)
+	if err != nil {
+		return Point{}, err
+	}
+	source, err := sides.Primary.Get(ctx, sink.CheckpointKey, clientv3.WithCountOnly())
+	if err != nil {
+		return Point{}, fmt.Errorf("ask the primary who it is: %w", err)
+	}
+	if id := cluster.FormatID(source.Header.ClusterId); p.Checkpoint.SourceClusterID != id {
+		return Point{}, &NoPointError{
+			Reason: fmt.Sprintf("the standby was filled from the cluster %s, but the primary is %s", p.Checkpoint.SourceClusterID, id),
+			Hint:   "check the endpoints of primary in the configuration",
+		}
+	}
+	if now := kv.Revision(source.Header.Revision); p.Source > now {
+		return Point{}, &NoPointError{
+			Reason: fmt.Sprintf("the standby has reached revision %d of the primary, which itself is at %d: it was rolled back", p.Source, now),
+			Hint:   "find out how the primary lost writes before anything else; the standby still has them",
+		}
+	}
+	return p, nil
+}
+
+// PointOf takes the Point from an answer of the standby to a read of the
+// checkpoint's key at its newest revision.
+func PointOf(resp *clientv3.GetResponse) (Point, error) {
+	if len(resp.Kvs) == 0 {
+		return Point{}, &NoPointError{Reason: "the standby has no checkpoint: nothing has been replicated into it yet",
+			Hint: "understudy sync"}
+	}
+	p := Point{Standby: kv.Revision(resp.Header.Revision), CheckpointRevision: kv.Revision(resp.Kvs[0].ModRevision)}
+	if err := json.Unmarshal(resp.Kvs[0].Value, &p.Checkpoint); err != nil {
+		return Point{}, &NoPointError{Reason: fmt.Sprintf("%s on the standby holds no checkpoint: %v", sink.CheckpointKey, err),
+			Hint: "understudy sync writes it anew"}
+	}
+	if p.Checkpoint.Phase != sink.Streaming {
+		return Point{}, &NoPointError{Reason: "a copy is under way: the standby equals the primary at no single revision until it ends",
+			Hint: "wait for the copy to end: understudy status --watch"}
+	}
+	p.Source = p.Checkpoint.SourceRevision
+	return p, nil
+}
+
+// notes says what is odd about the point without making it useless.
+func (p Point) notes(view *scope.View) []string {
+	if p.Checkpoint.ScopeHash != "" && p.Checkpoint.ScopeHash != view.Scope.Hash() {
+		return []string{"the standby was filled with another scope than the one configured here: " +
+			"the daemon runs with another configuration, or has not copied again since it changed"}
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+)
+
+// Sides are the two clusters.
+type Sides struct{ Primary, Standby *clientv3.Client }
+
+// Verdict is the outcome of a comparison.
+type Verdict string
+
+// The verdicts. Unknown is never as good as Consistent.
+const (
+	Consistent   Verdict = "consistent"
+	Inconsistent Verdict = "inconsistent"
+	Unknown      Verdict = "unknown"
+)
+
+// Kind says how a key differs between the sides.
+type Kind string
+
+// The kinds of differences. The empty Kind is none.
+const (
+	Missed      Kind = "missed"      // the primary has it, the standby does not
+	Surplus     Kind = "surplus"     // the standby has it, the primary does not
+	Differing   Kind = "differing"   // both have it, with different objects
+	Undecodable Kind = "undecodable" // one side's value cannot be decrypted or is no whole object
+)
+
+// Kinds are all kinds of differences, the worst last.
+var Kinds = []Kind{Missed, Surplus, Differing, Undecodable}
+
+// Keys are keys of one kind: how many, and the first of them in key order.
+type Keys struct {
+	Count int64    `json:"count"`
+	Keys  []string `json:"keys"` // cut off at the limit that was asked for; never nil
+}
+
+// Resource counts the keys of one resource on the primary.
+type Resource struct {
+	Replicated int64 `json:"replicated"`
+	Excluded   int64 `json:"excluded"`
+}
+
+// Report is the outcome of a full comparison.
+type Report struct {
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason,omitempty"` // why the verdict is Unknown
+	// Hint is what to do about an Unknown verdict; may be empty.
+	Hint string `json:"hint,omitempty"`
+
+	SourceRevision  kv.Revision `json:"sourceRevision"`  // the primary was read at it
+	StandbyRevision kv.Revision `json:"standbyRevision"` // the standby was read at it
+	Compared        int64       `json:"compared"`        // keys in scope, on either side
+
+	Missed      Keys `json:"missed"`
+	Surplus     Keys `json:"surplus"`
+	Differing   Keys `json:"differing"`
+	Undecodable Keys `json:"undecodable"`
+	// Why tells for the listed undecodable keys what is wrong with them.
+	Why map[string]string `json:"why,omitempty"`
+
+	// Opaque counts the keys that are encrypted and equal as bytes, while no
+	// configuration says whether the standby can read them.
+	Opaque int64 `json:"opaque"`
+	// Pending counts keys that an Account has yet to compare.
+	Pending int64 `json:"pending,omitempty"`
+	// Notes are circumstances that do not change the verdict.
+	Notes []string `json:"notes,omitempty"`
+
+	Started time.Time           `json:"started"`
+	Took    time.Duration       `json:"took"` // nanoseconds
+	Scope   map[string]Resource `json:"scope,omitempty"`
+}
+
+// Of returns the keys of one kind.
+func (r *Report) Of(k Kind) *Keys {
+	switch k {
+	case Missed:
+		return &r.Missed
+	case Surplus:
+		return &r.Surplus
+	case Differing:
+		return &r.Differing
+	case Undecodable:
+		return &r.Undecodable
+	}
+	panic(fmt.Sprintf("verify: no such kind of difference: %q", k))
+}
+
+// Differences is how many keys differ, of all kinds.
+func (r *Report) Differences() int64 {
+	return r.Missed.Count + r.Surplus.Count + r.Differing.Count + r.Undecodable.Count
+}
+
+func newReport(started time.Time) Report {
+	none := func() Keys { return Keys{Keys: []string{}} }
+	return Report{Verdict: Unknown, Missed: none(), Surplus: none(), Differing: none(), Undecodable: none(), Started: started}
+}
+
+func unknown(started time.Time, reason, hint string) Report {
+	r := newReport(started)
+	r.Reason, r.Hint = reason, hint
+	r.Took = time.Since(started)
+	return r
+}
+
+// conclude sets the verdict of a comparison that went through.
+func (r *Report) conclude() {
+	r.Verdict = Consistent
+	if r.Differences() > 0 {
+		r.Verdict = Inconsistent
+	}
+	r.Took = time.Since(r.Started)
+}
+
+// add takes one difference in; keys come in ascending order.
+func (r *Report) add(key string, kind Kind, why error, limit int) {
+	text := ""
+	if why != nil {
+		text = reason(key, why)
+	}
+	r.addText(key, kind, text, limit)
+}
+
+func (r *Report) addText(key string, kind Kind, why string, limit int) {
+	list := r.Of(kind)
+	list.Count++
+	if limit > 0 && len(list.Keys) >= limit {
+		return
+	}
+	list.Keys = append(list.Keys, key)
+	if why != "" {
+		if r.Why == nil {
+			r.Why = map[string]string{}
+		}
+		r.Why[key] = why
+	}
+}
+
+// reason is what is wrong with a key's value, without the key itself.
+func reason(key string, why error) string { return strings.TrimPrefix(why.Error(), key+" ") }

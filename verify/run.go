@@ -1,0 +1,132 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/source"
+)
+
+const (
+	// attempts is how often a comparison begins, where the revision that it
+	// reads is compacted under way.
+	attempts = 3
+	// newerWithin is how long to wait for a newer checkpoint then. The
+	// replication writes one every few seconds even where nothing changes.
+	newerWithin = 10 * time.Second
+)
+
+// Options of a full comparison.
+type Options struct {
+	// Limit is how many keys of each kind the report lists; 0 = all. They are
+	// counted beyond it.
+	Limit int
+	// Progress, if set, is called now and then, from one goroutine, with the
+	// number of keys looked at so far, those out of scope included.
+	Progress func(keys int64)
+
+	patience time.Duration // instead of newerWithin, where not 0
+}
+
+// Run compares both sides at the newest Point. The error says that a side
+// could not be read or that ctx ended; the report's verdict is Unknown then too.
+//
+// A revision that is compacted under way makes it begin again at a newer
+// checkpoint, a few times.
+func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Report, error) {
+	if opts.patience == 0 {
+		opts.patience = newerWithin
+	}
+	started := time.Now()
+	point, err := Pin(ctx, sides)
+	for attempt := 1; err == nil; attempt++ {
+		var report Report
+		report, err = runAt(ctx, sides, view, point, started, opts)
+		if err == nil {
+			return report, nil
+		}
+		if !errors.Is(err, source.ErrCompacted) {
+			break
+		}
+		if attempt == attempts {
+			return unknown(started, fmt.Sprintf("revisions were compacted while they were read, %d times", attempts),
+				"compact less often, or check from a place nearer to both clusters"), nil
+		}
+		reached := point.Source
+		if point, err = pinBeyond(ctx, sides, reached, opts.patience); err == nil && point.Source <= reached {
+			return unknown(started, fmt.Sprintf("the primary no longer keeps revision %d, which the standby has reached, and the standby has reached no newer one within %s", reached, opts.patience),
+				"see why replication does not advance: understudy status"), nil
+		}
+	}
+	var none *NoPointError
+	if errors.As(err, &none) {
+		return unknown(started, none.Reason, none.Hint), nil
+	}
+	return unknown(started, err.Error(), ""), err
+}
+
+// pinBeyond waits until the standby has reached a later revision of the
+// primary than reached; the Point of an earlier one means that it did not.
+func pinBeyond(ctx context.Context, sides Sides, reached kv.Revision, patience time.Duration) (Point, error) {
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(patience / 50)
+	defer tick.Stop()
+	for {
+		p, err := Pin(ctx, sides)
+		if err != nil || p.Source > reached {
+			return p, err
+		}
+		select {
+		case <-ctx.Done():
+			return p, ctx.Err()
+		case <-deadline.C:
+			return p, nil
+		case <-tick.C:
+		}
+	}
+}
+
+// runAt compares at one Point.
+func runAt(ctx context.Context, sides Sides, view *scope.View, p Point, started time.Time, opts Options) (Report, error) {
+	begin := view.Scope.Prefix()
+	end := kv.PrefixEnd(begin)
+	primary, err := source.Open(ctx, sides.Primary, begin, end, p.Source)
+	if err != nil {
+		return Report{}, fmt.Errorf("read the primary: %w", err)
+	}
+	defer primary.Close()
+	standby, err := source.Open(ctx, sides.Standby, begin, end, p.Standby)
+	if err != nil {
+		return Report{}, fmt.Errorf("read the standby: %w", err)
+	}
+	defer standby.Close()
+
+	report := newReport(started)
+	report.SourceRevision, report.StandbyRevision = p.Source, p.Standby
+	report.Notes = p.notes(view)
+	report.Scope = map[string]Resource{}
+	if err := join(ctx, named{"primary", primary}, named{"standby", standby}, view, &report, opts); err != nil {
+		return Report{}, err
+	}
+	report.conclude()
+	return report, nil
+}
+
+// named says which side a stream's error came from.
+type named struct {
+	side   string
+	stream kv.Stream
+}
+
+func (n named) Next() (kv.Pair, bool, error) {
+	p, ok, err := n.stream.Next()
+	if err != nil {
+		err = fmt.Errorf("read the %s: %w", n.side, err)
+	}
+	return p, ok, err
+}
