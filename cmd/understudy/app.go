@@ -30,6 +30,7 @@ var commandGroups = []struct {
 	commands []func(*app) *cobra.Command
 }{
 	{"Begin:", []func(*app) *cobra.Command{newInitCmd, newConfigCmd}},
+	{"Replicate:", []func(*app) *cobra.Command{newSyncCmd}},
 	{"More:", []func(*app) *cobra.Command{newVersionCmd}}, // help and completion join the last group
 }
 

@@ -13,10 +13,14 @@ import (
 	"github.com/understudy-dr/understudy/scope"
 )
 
-// dial connects to one side of the pair: the seam between the configuration
-// and package cluster.
+// dial connects to one side of the pair.
 func dial(ctx context.Context, c config.Cluster) (*cluster.Cluster, error) {
-	return cluster.Dial(ctx, cluster.Config{
+	return cluster.Dial(ctx, clusterConfig(c))
+}
+
+// clusterConfig is the seam between the configuration and package cluster.
+func clusterConfig(c config.Cluster) cluster.Config {
+	return cluster.Config{
 		Name:         c.Name,
 		Endpoints:    c.Etcd.Endpoints,
 		CA:           c.Etcd.CA,
@@ -26,7 +30,20 @@ func dial(ctx context.Context, c config.Cluster) (*cluster.Cluster, error) {
 		Username:     c.Etcd.Username,
 		PasswordFile: c.Etcd.PasswordFile,
 		DialTimeout:  c.Etcd.DialTimeout.Duration,
-	})
+	}
+}
+
+// newView makes the view that copy, stream and check share.
+func newView(p *config.Pair) (*scope.View, error) {
+	s, err := newScope(p)
+	if err != nil {
+		return nil, err
+	}
+	recoder, err := newRecoder(p)
+	if err != nil {
+		return nil, err
+	}
+	return &scope.View{Scope: s, Recoder: recoder}, nil
 }
 
 // newScope makes the scope that the configuration describes.

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/verify"
+)
+
+// verify keeps the live account until ctx ends. It reads over connections of
+// its own, so that a check cannot hold up the replication.
+func (d *daemon) verify(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := d.verifyConnected(ctx); err != nil && ctx.Err() == nil {
+			d.app.log.Debug("cannot check", "error", err)
+		}
+		select {
+		case <-time.After(reconnectAfter):
+		case <-ctx.Done():
+		}
+	}
+}
+
+const (
+	reconnectAfter = 5 * time.Second
+	// soonAfterCopy is how long after a copy the first check begins at the latest.
+	soonAfterCopy = time.Second
+)
+
+func (d *daemon) verifyConnected(ctx context.Context) error {
+	primary, err := dial(ctx, d.pair.Primary)
+	if err != nil {
+		return err
+	}
+	defer primary.Close()
+	standby, err := dial(ctx, d.pair.Standby)
+	if err != nil {
+		return err
+	}
+	defer standby.Close()
+	sides := verify.Sides{Primary: primary.Client, Standby: standby.Client}
+
+	ctx, cancel := context.WithCancel(ctx)
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		d.account.Run(ctx, sides, d.view)
+	}()
+	defer func() {
+		cancel()
+		<-settled
+	}()
+	return d.checkForEver(ctx, sides)
+}
+
+// checkForEver checks at every interval, and at once where a check is due.
+func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides) error {
+	tick := time.NewTicker(soonAfterCopy)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if !d.checkDue(time.Now()) {
+			continue
+		}
+		report, err := d.account.Check(ctx, sides, d.view, verify.Options{})
+		if ctx.Err() != nil {
+			return nil
+		}
+		d.checked(report, err)
+		if err != nil {
+			return fmt.Errorf("check: %w", err)
+		}
+	}
+}
+
+// checkDue: only the leader checks, and only what has been filled.
+func (d *daemon) checkDue(now time.Time) bool {
+	if s := d.replica.State(); s.Phase != replica.Streaming && s.Phase != replica.Halted && s.Phase != replica.Paused {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.recheck || now.Sub(d.checkedAt) >= d.pair.Check.Interval.Duration
+}
+
+// checked keeps the outcome of a check, whatever it is.
+func (d *daemon) checked(report verify.Report, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.checkedAt, d.recheck = time.Now(), false
+	d.lastCheck = report
+	log := d.app.log.With("verdict", report.Verdict, "sourceRevision", report.SourceRevision,
+		"compared", report.Compared, "took", report.Took.Round(time.Millisecond))
+	switch {
+	case err != nil:
+		log.Warn("could not check", "error", err)
+	case report.Verdict == verify.Consistent:
+		log.Info("checked")
+	default:
+		log.Warn("checked", "missed", report.Missed.Count, "surplus", report.Surplus.Count,
+			"differing", report.Differing.Count, "undecodable", report.Undecodable.Count, "reason", report.Reason)
+	}
+}
