@@ -91,6 +91,22 @@ func TestVerdictsAgree(t *testing.T) {
 	})
 }
 
+// Keys that no API server makes must not meet the cache of those it makes.
+func TestOddKeys(t *testing.T) {
+	s := mustNew(t, Config{Exclude: []Rule{{Names: []string{"tmp-*"}}}})
+	s.Key("/registry/pods/prod/a")
+	for key, want := range map[string]Verdict{
+		"/registry/pods/prod/":              In, // has no name
+		"/registry/pods/prod/a/b":           Out,
+		"/registry/configmaps/prod/tmp-a":   Out,
+		"/registry/configmaps/prod/tmp-a/b": In, // * stands for no slash
+	} {
+		if got := s.Key(key); got != want {
+			t.Errorf("Key(%q) = %v, want %v", key, got, want)
+		}
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	s := mustNew(t, Config{})
 	for i := range maxPlaces + 10 {
