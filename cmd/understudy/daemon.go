@@ -55,7 +55,7 @@ func (d *daemon) seen(writes []replica.Write, _ kv.Revision) {
 			d.account.Foreign(w.Key, w.Revision)
 			continue
 		}
-		d.account.Applied([]kv.Change{{Key: w.Key}}, w.Revision)
+		d.account.Own(w.Key, w.Revision)
 	}
 }
 
