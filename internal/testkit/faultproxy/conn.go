@@ -159,13 +159,14 @@ func (c *conn) deliver(d Direction, to *net.TCPConn, ch chunk) bool {
 			_, _ = to.Write(piece[:max(0, limit-c.passed.Load())])
 			return false
 		}
-		if _, err := to.Write(piece); err != nil {
-			return false
-		}
+		// Counted before they arrive: whoever sees the answer sees the count.
 		c.passed.Add(int64(len(piece)))
 		p.mu.Lock()
 		p.bytes[d] += int64(len(piece))
 		p.mu.Unlock()
+		if _, err := to.Write(piece); err != nil {
+			return false
+		}
 		ch.data = ch.data[len(piece):]
 	}
 	return true
