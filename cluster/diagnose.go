@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -73,6 +74,9 @@ func (c Config) connect(ctx context.Context, endpoint string) error {
 	}
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
+		if errors.Is(err, io.EOF) && c.answersPlain(ctx, u.Host) {
+			return errSpeaksPlain
+		}
 		return err
 	}
 	// In TLS 1.3 a server refuses our certificate only after the handshake.
@@ -82,7 +86,20 @@ func (c Config) connect(ctx context.Context, endpoint string) error {
 var (
 	errBadEndpoint = errors.New("write it as https://HOST:2379")
 	errWantsTLS    = errors.New("the server expects TLS")
+	errSpeaksPlain = errors.New("the server does not use TLS")
 )
+
+// answersPlain tells whether a server that hung up on a TLS handshake speaks
+// HTTP/2 in clear text.
+func (c Config) answersPlain(ctx context.Context, host string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(c.DialTimeout))
+	return speaksPlain(conn) == nil
+}
 
 // speaksPlain begins HTTP/2 in clear text: a TLS server answers with an alert
 // (0x15) or hangs up.
@@ -154,7 +171,7 @@ func (c Config) explain(err error) error {
 		e.Code, e.Remedy = remedy.Auth, "renew the certificate; it is read again from its file without a restart"
 	case errors.Is(err, errWantsTLS):
 		e.Code, e.Remedy = remedy.Auth, "write the endpoint as https:// and set ca, cert and key"
-	case errors.As(err, &record), strings.Contains(text, "first record does not look like a TLS handshake"):
+	case errors.Is(err, errSpeaksPlain), errors.As(err, &record), strings.Contains(text, "first record does not look like a TLS handshake"):
 		e.Code, e.Remedy = remedy.Auth, "the server speaks plain HTTP: write the endpoint as http://, or give etcd certificates"
 	case strings.Contains(text, "remote error: tls:"):
 		e.Code, e.Remedy = remedy.Auth, "the server refused our certificate: cert and key must be signed by the CA that etcd trusts (its --trusted-ca-file) and be valid now"

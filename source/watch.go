@@ -46,8 +46,11 @@ func Watch(ctx context.Context, client *clientv3.Client, begin, end string, from
 	if err != nil {
 		return watchError(ctx, err)
 	}
+	// The server answers no request for progress while a watch waits for a
+	// revision to come (mvcc/watchable_store.go, progressIfSync). So the watch
+	// begins at the revision before, whose changes are left out below.
 	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-		Key: []byte(begin), RangeEnd: []byte(end), StartRevision: int64(from), Fragment: true, ProgressNotify: true,
+		Key: []byte(begin), RangeEnd: []byte(end), StartRevision: int64(max(1, from-1)), Fragment: true, ProgressNotify: true,
 	}}})
 	if err != nil {
 		return watchError(ctx, err)
@@ -83,7 +86,7 @@ func Watch(ctx context.Context, client *clientv3.Client, begin, end string, from
 var errStreamEnded = errors.New("stream ended")
 
 func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.WatchResponse, from kv.Revision, deliver func(Events) error) error {
-	var parts assembler
+	parts := assembler{from: from}
 	through := from - 1
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
@@ -128,12 +131,17 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 }
 
 // assembler joins the fragments of a response that was too large for one message.
-type assembler struct{ changes []kv.Change }
+type assembler struct {
+	from    kv.Revision // changes before it are left out
+	changes []kv.Change
+}
 
 // add returns the whole events and true when no fragment is outstanding.
 func (a *assembler) add(resp *pb.WatchResponse) (Events, bool) {
 	for _, e := range resp.Events {
-		a.changes = append(a.changes, toChange(e))
+		if c := toChange(e); c.Revision >= a.from {
+			a.changes = append(a.changes, c)
+		}
 	}
 	if resp.Fragment {
 		return Events{}, false
@@ -144,6 +152,9 @@ func (a *assembler) add(resp *pb.WatchResponse) (Events, bool) {
 		// The header is the store's revision, which may be ahead of what has
 		// been delivered while a watch catches up.
 		return Events{Changes: changes, Through: changes[n-1].Revision}, true
+	}
+	if len(resp.Events) > 0 {
+		return Events{Through: a.from - 1}, true
 	}
 	return Events{Through: kv.Revision(resp.Header.Revision)}, true
 }
