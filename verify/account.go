@@ -23,12 +23,13 @@ const (
 
 // Account knows at any moment which keys differ: it starts from a full
 // comparison (Check) and is told of every write to the standby since, the
-// replication's own (Applied) and everybody else's (Foreign). Whoever tells it
+// replication's own (Own) and everybody else's (Foreign). Whoever tells it
 // must see all of them; when it cannot, it says so (Blind, Invalidate).
 //
 // A foreign write leaves the verdict Unknown until Run has compared that key.
-// What an account cannot see is a write that the replication itself lost: that
-// is what the full comparisons are for.
+// Keys that differ are compared again now and then, since a delete of a key
+// that is not there shows in no watch. What an account cannot see is a write
+// that the replication itself lost: that is what the full comparisons are for.
 //
 // All methods are safe for concurrent use.
 type Account struct {
@@ -46,7 +47,7 @@ type Account struct {
 	open    map[string]kv.Revision // foreign writes that are yet to be compared, by the standby's revision
 
 	checking bool
-	applied  map[string]kv.Revision // own writes since the full comparison under way began
+	own      map[string]kv.Revision // own writes since the full comparison under way began
 }
 
 type entry struct {
@@ -73,7 +74,7 @@ func (a *Account) Check(ctx context.Context, sides Sides, view *scope.View, opts
 		opts.Limit = maxNamed
 	}
 	a.mu.Lock()
-	a.checking, a.applied = true, map[string]kv.Revision{}
+	a.checking, a.own = true, map[string]kv.Revision{}
 	voided := a.voided
 	a.mu.Unlock()
 
@@ -85,7 +86,7 @@ func (a *Account) Check(ctx context.Context, sides Sides, view *scope.View, opts
 	if err == nil && report.Verdict != Unknown && a.voided == voided {
 		a.rebase(report)
 	}
-	a.applied = nil
+	a.own = nil
 	return report, err
 }
 
@@ -104,12 +105,12 @@ func (a *Account) rebase(r Report) {
 		}
 	}
 	a.unnamed = map[Kind]int64{}
-	lost := len(a.applied) >= maxOpen // not all own writes since are known
+	lost := len(a.own) >= maxOpen // not all own writes since are known
 	for _, kind := range Kinds {
 		keys := r.Of(kind)
 		a.unnamed[kind] = keys.Count - int64(len(keys.Keys))
 		for _, key := range keys.Keys {
-			if a.applied[key] > at {
+			if a.own[key] > at {
 				continue
 			}
 			if _, newer := a.entries[key]; newer {
@@ -125,25 +126,20 @@ func (a *Account) rebase(r Report) {
 	a.signal()
 }
 
-// Applied tells of a transaction of the replication: the changes that it
-// wrote, and the standby's revision that they became. It may be told before or
-// after Foreign tells of neighbouring revisions.
-func (a *Account) Applied(changes []kv.Change, standby kv.Revision) {
+// Own tells of a write to a key in scope that the replication made, at the
+// standby's revision given. It may be told before or after what Foreign tells
+// of neighbouring revisions.
+func (a *Account) Own(key string, standby kv.Revision) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.checking && len(a.entries) == 0 && len(a.open) == 0 {
-		return
+	if e, ok := a.entries[key]; ok && e.at <= standby {
+		delete(a.entries, key)
 	}
-	for _, c := range changes {
-		if e, ok := a.entries[c.Key]; ok && e.at <= standby {
-			delete(a.entries, c.Key)
-		}
-		if revision, ok := a.open[c.Key]; ok && revision <= standby {
-			delete(a.open, c.Key)
-		}
-		if a.checking && len(a.applied) < maxOpen {
-			a.applied[c.Key] = standby
-		}
+	if revision, ok := a.open[key]; ok && revision <= standby {
+		delete(a.open, key)
+	}
+	if a.checking && len(a.own) < maxOpen {
+		a.own[key] = standby
 	}
 }
 

@@ -93,8 +93,7 @@ func pinBeyond(ctx context.Context, sides Sides, reached kv.Revision, patience t
 
 // runAt compares at one Point.
 func runAt(ctx context.Context, sides Sides, view *scope.View, p Point, started time.Time, opts Options) (Report, error) {
-	begin := view.Scope.Prefix()
-	end := kv.PrefixEnd(begin)
+	begin, end := view.Range()
 	primary, err := source.Open(ctx, sides.Primary, begin, end, p.Source)
 	if err != nil {
 		return Report{}, fmt.Errorf("read the primary: %w", err)

@@ -44,7 +44,7 @@ func TestRunIsExactUnderLoad(t *testing.T) {
 		key, value := configMap(i)
 		s.put(s.sides.Primary, key, value)
 	}
-	r := s.replicate(view, nil)
+	r := s.replicate(view)
 	stop := startWriters(t, s, 4)
 	defer stop()
 	r.reached(300)
@@ -84,7 +84,7 @@ func TestRunIsExactUnderLoad(t *testing.T) {
 func TestRunFindsALostEvent(t *testing.T) {
 	s := newStage(t)
 	view := newView(t, nil, nil)
-	r := s.replicate(view, nil)
+	r := s.replicate(view)
 	created, value := configMap(1)
 	s.put(s.sides.Primary, created, value)
 	updated, value := configMap(2)
@@ -119,7 +119,7 @@ func TestRunBeginsAgainAfterCompaction(t *testing.T) {
 	s := newStage(t)
 	view := newView(t, nil, nil)
 	at := s.fill(6000, 4096)
-	r := s.replicate(view, nil)
+	r := s.replicate(view)
 	r.reached(at)
 	tick := startWriters(t, s, 1) // moves the checkpoint on
 	defer tick()
@@ -174,7 +174,7 @@ func TestRunCancelled(t *testing.T) {
 	s := newStage(t)
 	view := newView(t, nil, nil)
 	at := s.fill(3000, 4096)
-	s.replicate(view, nil).reached(at)
+	s.replicate(view).reached(at)
 	ctx, cancel := context.WithCancel(t.Context())
 	report, err := Run(ctx, s.sides, view, Options{Progress: func(int64) { cancel() }})
 	if err == nil || report.Verdict != Unknown {

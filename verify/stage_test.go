@@ -104,7 +104,6 @@ type replicator struct {
 	stage   *stage
 	view    *scope.View
 	lose    atomic.Pointer[string] // the next change to this key is lost
-	applied func([]kv.Change, kv.Revision)
 	cancel  context.CancelFunc
 	done    chan struct{}
 	sink    *sink.Sink
@@ -112,10 +111,10 @@ type replicator struct {
 }
 
 // replicate begins with an empty standby and the primary's history from revision 1.
-func (s *stage) replicate(view *scope.View, applied func([]kv.Change, kv.Revision)) *replicator {
+func (s *stage) replicate(view *scope.View) *replicator {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
-	r := &replicator{stage: s, view: view, applied: applied, cancel: cancel, done: make(chan struct{})}
+	r := &replicator{stage: s, view: view, cancel: cancel, done: make(chan struct{})}
 	r.sink = sink.New(s.sides.Standby, nil, sink.Limits{}, sink.Stored{})
 	go func() {
 		defer close(r.done)
@@ -170,9 +169,6 @@ func (r *replicator) commit(ctx context.Context, changes []kv.Change, through kv
 		ScopeHash: r.view.Scope.Hash(), Phase: sink.Streaming}
 	if err := r.sink.Apply(ctx, changes, next); err != nil {
 		return err
-	}
-	if r.applied != nil {
-		r.applied(changes, r.sink.Last().Revision)
 	}
 	r.through.Store(int64(through))
 	return nil
