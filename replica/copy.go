@@ -104,7 +104,7 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 	}
 	want, err := j.view.Want(p.Key, p.Value)
 	if err != nil {
-		return unreadable(err)
+		return unreadable(p.Key, err)
 	}
 	gr := j.table.count(p.Key, want.In)
 	if !want.In {

@@ -63,7 +63,7 @@ func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string][]byte,
 	for _, p := range pairs {
 		want, err := j.view.Want(p.Key, p.Value)
 		if err != nil {
-			return nil, unreadable(err)
+			return nil, unreadable(p.Key, err)
 		}
 		values[p.Key] = want.Value
 	}
@@ -185,17 +185,4 @@ func tooLarge(changes []kv.Change, err error) error {
 	return &remedy.Error{Op: "write to the standby", Err: what,
 		Remedy: "raise --max-request-bytes (or --max-txn-ops) on the standby's etcd at least to the primary's, or exclude the key (sync.exclude: [{keys: […]}]); nothing was skipped",
 		Code:   remedy.Refused}
-}
-
-// unreadable explains a value of the primary that cannot be understood.
-func unreadable(err error) error {
-	e := &remedy.Error{Op: "read the primary's object", Err: err}
-	if isKeyProblem(err) {
-		e.Code = remedy.Auth
-		e.Remedy = "set primary.encryption and standby.encryption to the EncryptionConfiguration files that the API servers use now; nothing was skipped"
-	} else {
-		e.Code = remedy.Failed
-		e.Remedy = "the value is damaged on the primary as well: repair or delete the object there, or exclude it (sync.exclude: [{keys: […]}]); nothing was skipped"
-	}
-	return e
 }

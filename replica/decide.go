@@ -31,6 +31,7 @@ const (
 	ReasonScope       = "scope-changed"
 	ReasonCompacted   = "checkpoint-compacted"
 	ReasonRolledBack  = "standby-rolled-back"
+	ReasonMended      = "unreadable-value-mended"
 )
 
 // Decision is how replication goes on.

@@ -303,10 +303,6 @@ func (r *Replica) campaign(ctx context.Context, standby *cluster.Cluster, once b
 	return role.Campaign(ctx, standby.Client, r.LeaseTTL, r.Identity)
 }
 
-func isKeyProblem(err error) bool {
-	return errors.Is(err, registry.ErrWrongKey) || errors.Is(err, registry.ErrNoKey)
-}
-
 // reasonOf is the label of an error in the metrics: few and fixed.
 func reasonOf(err error) string {
 	switch {

@@ -68,11 +68,15 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 			helpers.Go(func() { s.guard(ctx, from) })
 		}
 		err := s.stream(ctx)
+		reason := ReasonCompacted
 		if !errors.Is(err, source.ErrCompacted) {
-			return err
+			reason = ReasonMended
+			if ok, lookErr := s.mended(ctx, err); !ok {
+				return errors.Join(err, lookErr)
+			}
 		}
 		last := s.sink.Last()
-		d = Decision{Copy: ReasonCompacted, Base: &sink.Base{SourceRevision: last.SourceRevision, StandbyRevision: last.Revision}}
+		d = Decision{Copy: reason, Base: &sink.Base{SourceRevision: last.SourceRevision, StandbyRevision: last.Revision}}
 	}
 }
 

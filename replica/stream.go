@@ -78,7 +78,7 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 		}
 		want, err := s.view.Want(c.Key, c.Value)
 		if err != nil {
-			return nil, unreadable(fmt.Errorf("revision %d: %w", c.Revision, err))
+			return nil, unreadable(c.Key, fmt.Errorf("revision %d: %w", c.Revision, err))
 		}
 		if want.In {
 			c.Value = want.Value
@@ -103,7 +103,7 @@ func (s *stream) deleteInScope(ctx context.Context, c kv.Change) (bool, error) {
 	}
 	object, err := s.view.InPrimary(c.Key, before[0].Value)
 	if err != nil {
-		return false, unreadable(err)
+		return false, unreadable(c.Key, err)
 	}
 	return object.In, nil
 }

@@ -1,0 +1,56 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/remedy"
+)
+
+// unreadableError is a value of the primary that cannot be understood.
+type unreadableError struct {
+	key string
+	err error
+}
+
+func (e *unreadableError) Error() string { return e.err.Error() }
+func (e *unreadableError) Unwrap() error { return e.err }
+
+// unreadable gives such a value its remedy. Nothing is skipped: replication
+// stops before it.
+func unreadable(key string, err error) error {
+	e := &remedy.Error{Op: "read the primary's object", Err: &unreadableError{key, err}}
+	if isKeyProblem(err) {
+		e.Code = remedy.Auth
+		e.Remedy = "set primary.encryption and standby.encryption to the EncryptionConfiguration files that the API servers use now; nothing was skipped"
+	} else {
+		e.Code = remedy.Failed
+		e.Remedy = "the value is damaged on the primary as well: repair or delete the object there, or exclude it (sync.exclude: [{keys: […]}]); nothing was skipped"
+	}
+	return e
+}
+
+func isKeyProblem(err error) bool {
+	return errors.Is(err, registry.ErrWrongKey) || errors.Is(err, registry.ErrNoKey)
+}
+
+// mended reports whether the stream stumbled over a value that has been
+// repaired or deleted on the primary since. The stream would meet it again;
+// comparing both sides as they are now does not.
+func (s *session) mended(ctx context.Context, err error) (bool, error) {
+	var broken *unreadableError
+	if !errors.As(err, &broken) {
+		return false, nil
+	}
+	resp, err := s.primary.Get(ctx, broken.key)
+	if err != nil {
+		return false, fmt.Errorf("look at %s on the primary again: %w", broken.key, err)
+	}
+	if len(resp.Kvs) == 0 {
+		return true, nil
+	}
+	_, err = s.View.Want(broken.key, resp.Kvs[0].Value)
+	return err == nil, nil
+}
