@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -13,8 +14,6 @@ import (
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/scope"
-
-	"slices"
 )
 
 func TestExitCode(t *testing.T) {
