@@ -27,6 +27,7 @@ type copyJob struct {
 	view             *scope.View
 	sink             *sink.Sink
 	base             *sink.Base
+	interrupted      []kv.Revision
 	buffer           int // bytes of values to keep between reading and writing
 	report           func(CopyProgress)
 
@@ -43,7 +44,9 @@ type copyJob struct {
 	held          int    // bytes of the values in puts
 	loose         []item // waiting for a transaction to fill, after a spill
 	looseBytes    int
-	surplus       []kv.Pair
+	surplus       []kv.Pair   // only on the standby, values included where they have to be looked at again
+	adopted       []string    // recorded as surplus, and the primary has them now
+	pinned        kv.Revision // of the standby
 }
 
 // CopyProgress is how far a copy is.
@@ -70,7 +73,7 @@ func (j *copyJob) run(ctx context.Context) error {
 		return fmt.Errorf("read the standby: %w", err)
 	}
 	defer dst.Close()
-	j.rev, j.progress.Revision = src.Revision(), src.Revision()
+	j.rev, j.progress.Revision, j.pinned = src.Revision(), src.Revision(), dst.Revision()
 	j.writers = startWriters(ctx, 4, j.write)
 	defer j.writers.stop()
 	if total, err := j.primary.Get(ctx, begin, clientv3.WithRange(end), clientv3.WithCountOnly(), clientv3.WithRev(int64(j.rev))); err == nil {
@@ -89,7 +92,7 @@ func (j *copyJob) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return j.finish(ctx, known)
+	return j.finish(ctx)
 }
 
 // visit looks at one key of the two sides.
@@ -113,6 +116,9 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 		}
 		return nil
 	}
+	if _, recorded := known[p.Key]; recorded {
+		j.adopted = append(j.adopted, p.Key)
+	}
 	if s != nil {
 		have, err := j.view.InStandby(s.Key, s.Value)
 		// What cannot be read on the standby is replaced by what can be.
@@ -125,7 +131,8 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 
 // onlyStandby looks at a key that the primary does not have in scope. It is
 // deleted only where it provably came from the primary: it was there at the
-// last complete checkpoint and nobody had created it on the standby.
+// last complete checkpoint and nobody had created it on the standby, or an
+// unfinished copy wrote it.
 func (j *copyJob) onlyStandby(s *kv.Pair, known surplusSet) error {
 	have, err := j.view.InStandby(s.Key, s.Value)
 	if !have.In {
@@ -135,8 +142,12 @@ func (j *copyJob) onlyStandby(s *kv.Pair, known surplusSet) error {
 		j.deletes = append(j.deletes, newItem(s.Key, nil, "", have.Meta))
 		return nil
 	}
-	j.progress.Surplus++
-	if !known.has(s) {
+	switch {
+	case known.has(s):
+		j.progress.Surplus++
+	case err == nil && len(j.interrupted) > 0:
+		j.surplus = append(j.surplus, *s) // may be an unfinished copy's; see settleSurplus
+	default:
 		j.surplus = append(j.surplus, kv.Pair{Key: s.Key})
 	}
 	return nil
@@ -204,7 +215,7 @@ func (j *copyJob) schedule(items []item) error {
 
 // finish writes what waited for its tree, then the CRDs, then the deletes, and
 // last the checkpoint that declares the standby complete.
-func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
+func (j *copyJob) finish(ctx context.Context) error {
 	if err := j.flushLoose(); err != nil {
 		return err
 	}
@@ -223,6 +234,9 @@ func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 		if err := j.writers.wait(); err != nil {
 			return err
 		}
+	}
+	if err := j.settleSurplus(ctx); err != nil {
+		return err
 	}
 	if err := j.deleteAll(ctx); err != nil {
 		return err
@@ -254,7 +268,7 @@ func (j *copyJob) checkpoint(phase sink.Phase) sink.Checkpoint {
 	c := j.template
 	c.SourceRevision, c.Time, c.Phase = j.rev, time.Now().UTC(), phase
 	if phase == sink.Copying {
-		c.Base = j.base
+		c.Base, c.Interrupted = j.base, j.interrupted
 	}
 	return c
 }

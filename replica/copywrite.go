@@ -140,23 +140,6 @@ func (j *copyJob) deleteAll(ctx context.Context) error {
 	return j.applyAll(ctx, order, &j.progress.Deleted)
 }
 
-// recordSurplus remembers the keys that only the standby has and that did not
-// come from the primary, so that no later resync takes them for ours.
-func (j *copyJob) recordSurplus(ctx context.Context) error {
-	if len(j.surplus) == 0 {
-		return nil
-	}
-	if err := j.announce(ctx); err != nil {
-		return err
-	}
-	var records []kv.Change
-	for _, p := range j.surplus {
-		records = append(records, kv.Change{Key: surplusKey(p.Key), Value: []byte{}, Revision: j.rev})
-	}
-	var n int64
-	return j.applyAll(ctx, records, &n)
-}
-
 func (j *copyJob) applyAll(ctx context.Context, changes []kv.Change, count *int64) error {
 	for part := range slices.Chunk(changes, j.sink.Room().Ops) {
 		if err := j.apply(ctx, part); err != nil {

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/kv"
@@ -42,6 +43,9 @@ type Decision struct {
 	// Base is the last revision pair at which the standby was complete; nil
 	// where there is none that counts.
 	Base *sink.Base
+	// Interrupted are the primary's revisions that unfinished copies on Base
+	// were pinned to: what they wrote, the primary had at one of them.
+	Interrupted []kv.Revision
 }
 
 // Errors that decide refuses with.
@@ -71,7 +75,7 @@ func Decide(f Facts) (Decision, error) {
 		// primary's deletes, so nothing may be concluded from the old base.
 		return Decision{Copy: ReasonScope}, nil
 	case c.Phase != sink.Streaming:
-		return Decision{Copy: ReasonInterrupted, Base: base}, nil
+		return Decision{Copy: ReasonInterrupted, Base: base, Interrupted: interrupted(c.Checkpoint)}, nil
 	case c.SourceRevision < f.Reached:
 		return Decision{Copy: ReasonRolledBack, Base: base}, nil
 	}
@@ -105,4 +109,14 @@ func refuse(f Facts) error {
 			Code: remedy.Refused}
 	}
 	return f.StandbyRole.AcceptsReplication(primary)
+}
+
+// maxInterrupted bounds the checkpoint. A copy that is interrupted more often
+// forgets its oldest attempts: what only they wrote and the primary deleted
+// since is then reported as surplus instead of deleted.
+const maxInterrupted = 32
+
+func interrupted(c sink.Checkpoint) []kv.Revision {
+	all := append(slices.Clone(c.Interrupted), c.SourceRevision)
+	return all[max(0, len(all)-maxInterrupted):]
 }

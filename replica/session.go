@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -24,6 +23,8 @@ type session struct {
 	sink             *sink.Sink
 	id               string      // the primary's cluster ID
 	until            kv.Revision // end when it is reached; 0 = never
+	pinned           kv.Revision // the standby's, at which a copy read it; 0 = no copy
+	foreign          foreignKeys
 }
 
 func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) error {
@@ -64,8 +65,16 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 		}
 		if !guarding {
 			guarding = true
-			from := s.sink.Last().Revision + 1
+			// A copy's own writes pass by as well, so that nothing which others
+			// wrote meanwhile is missed.
+			from := max(1, s.pinned) + 1
+			if s.pinned == 0 {
+				from = s.sink.Last().Revision + 1
+			}
 			helpers.Go(func() { s.guard(ctx, from) })
+		}
+		if err := s.foreign.load(ctx, s.standby); err != nil {
+			return err
 		}
 		err := s.stream(ctx)
 		reason := ReasonCompacted
@@ -88,7 +97,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	table := newTally(s.View.Scope.RegistryPrefix())
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
-		buffer: s.BufferBytes, table: table,
+		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table,
 		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash()},
 		report: func(p CopyProgress) {
 			s.account.update(func(st *State) { st.Copy = p })
@@ -100,6 +109,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 		return err
 	}
 	p := job.now()
+	s.pinned = job.pinned
 	s.advance(applied{reached: p.Revision, standby: s.sink.Last().Revision})
 	s.account.update(func(st *State) { st.Scope = table.table() })
 	s.Log.Info("the standby has everything", "revision", p.Revision, "read", p.Read, "written", p.Written,
@@ -115,6 +125,7 @@ func (s *session) stream(ctx context.Context) error {
 		observe: s.advance,
 		heard:   s.heard,
 		settled: s.account.lag.has,
+		adopt:   s.foreign.adopt,
 	}
 	return st.run(ctx)
 }
@@ -195,25 +206,4 @@ func (s *session) guard(ctx context.Context, from kv.Revision) {
 			return
 		}
 	}
-}
-
-// rememberForeign records keys that somebody else created on the standby and
-// that the primary does not have, so that no resync takes them for ours.
-func (s *session) rememberForeign(ctx context.Context, writes []Write) error {
-	for _, w := range writes {
-		if !w.Foreign || !w.Created {
-			continue
-		}
-		there, err := s.primary.Get(ctx, w.Key, clientv3.WithKeysOnly())
-		if err != nil {
-			return fmt.Errorf("look for %s on the primary: %w", w.Key, err)
-		}
-		if len(there.Kvs) > 0 {
-			continue
-		}
-		if err := s.sink.Put(ctx, surplusKey(w.Key), ""); err != nil {
-			return fmt.Errorf("record %s as surplus: %w", w.Key, err)
-		}
-	}
-	return nil
 }

@@ -26,8 +26,9 @@ type stream struct {
 	sink             *sink.Sink
 	until            kv.Revision // end when the checkpoint has reached it; 0 = never
 	observe          func(applied)
-	heard            func(kv.Revision) // the watch has delivered everything through this revision
-	settled          func(kv.Revision) // nothing in scope is outstanding up to this revision
+	adopt            func(key string) bool // see foreignKeys.adopt
+	heard            func(kv.Revision)     // the watch has delivered everything through this revision
+	settled          func(kv.Revision)     // nothing in scope is outstanding up to this revision
 }
 
 // applied is one transaction that went through.
@@ -83,6 +84,9 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 		if want.In {
 			c.Value = want.Value
 			out = append(out, c)
+			if s.adopt(c.Key) {
+				out = append(out, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
+			}
 		}
 	}
 	return out, nil

@@ -2,12 +2,15 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -21,6 +24,84 @@ type surplusSet map[string]kv.Revision
 func (s surplusSet) has(p *kv.Pair) bool {
 	recorded, ok := s[p.Key]
 	return ok && p.CreateRevision <= recorded
+}
+
+// settleSurplus finds out which keys that only the standby has were written by
+// a copy that did not finish: those that the primary had at a revision which
+// such a copy was pinned to. Where the primary no longer keeps that revision,
+// nobody can tell, and the keys stay.
+func (j *copyJob) settleSurplus(ctx context.Context) error {
+	var foreign []kv.Pair
+	for part := range slices.Chunk(j.surplus, readAgainMax) {
+		left, err := j.unfinished(ctx, part)
+		if err != nil {
+			return err
+		}
+		foreign = append(foreign, left...)
+	}
+	j.surplus = foreign
+	j.progress.Surplus += int64(len(foreign))
+	return nil
+}
+
+// unfinished moves the keys that an unfinished copy wrote to the deletes, and
+// returns the others.
+func (j *copyJob) unfinished(ctx context.Context, candidates []kv.Pair) ([]kv.Pair, error) {
+	for _, rev := range j.interrupted {
+		var keys []string
+		for _, s := range candidates {
+			if s.Value != nil {
+				keys = append(keys, s.Key)
+			}
+		}
+		if len(keys) == 0 {
+			break
+		}
+		had, err := source.Get(ctx, j.primary, keys, rev)
+		if errors.Is(err, source.ErrCompacted) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the primary as an unfinished copy saw it: %w", err)
+		}
+		for _, p := range had {
+			candidates = slices.DeleteFunc(candidates, func(s kv.Pair) bool { return s.Key == p.Key && j.wrote(p, s) })
+		}
+	}
+	return candidates, nil
+}
+
+// wrote reports whether s on the standby is what the primary had in p, and if
+// so, notes it to be deleted.
+func (j *copyJob) wrote(p, s kv.Pair) bool {
+	was, err1 := j.view.InPrimary(p.Key, p.Value)
+	have, err2 := j.view.InStandby(s.Key, s.Value)
+	if err1 != nil || err2 != nil || !was.In || !scope.Same(was, have, p.Value, s.Value) {
+		return false
+	}
+	j.deletes = append(j.deletes, newItem(s.Key, nil, "", have.Meta))
+	return true
+}
+
+// recordSurplus remembers the keys that only the standby has and that did not
+// come from the primary, so that no later resync takes them for ours, and
+// forgets those that the primary has by now.
+func (j *copyJob) recordSurplus(ctx context.Context) error {
+	var records []kv.Change
+	for _, p := range j.surplus {
+		records = append(records, kv.Change{Key: surplusKey(p.Key), Value: []byte{}, Revision: j.rev})
+	}
+	for _, key := range j.adopted {
+		records = append(records, kv.Change{Key: surplusKey(key), Delete: true, Revision: j.rev})
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	if err := j.announce(ctx); err != nil {
+		return err
+	}
+	var n int64
+	return j.applyAll(ctx, records, &n)
 }
 
 func surplusKey(key string) string { return sink.SurplusPrefix + key }

@@ -47,6 +47,9 @@ type Checkpoint struct {
 	// Base is, while copying, the last checkpoint that was complete; keys on
 	// the standby that are not newer than it came from the primary.
 	Base *Base `json:"base,omitempty"`
+	// Interrupted are, while copying, the primary's revisions that earlier
+	// copies on the same base were pinned to and did not finish.
+	Interrupted []kv.Revision `json:"interrupted,omitempty"`
 }
 
 // Base is a complete checkpoint that a copy starts from.
