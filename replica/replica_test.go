@@ -6,7 +6,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/internal/fixture"
-	"github.com/understudy-dr/understudy/internal/testkit"
 )
 
 // fill writes realistic objects to an etcd and returns how many.
@@ -59,5 +58,3 @@ func TestRunFollowsWrites(t *testing.T) {
 	p.quiet(t)
 	p.mustEqual(t)
 }
-
-var _ = testkit.Eventually
