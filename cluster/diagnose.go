@@ -60,7 +60,9 @@ func (c Config) connect(ctx context.Context, endpoint string) error {
 		return err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(c.DialTimeout))
+	// ctx ends with the DialTimeout at the latest, or when the command is
+	// interrupted; reads and writes end with it.
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	if u.Scheme != "https" {
 		return speaksPlain(conn)
 	}
@@ -97,7 +99,7 @@ func (c Config) answersPlain(ctx context.Context, host string) bool {
 		return false
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(c.DialTimeout))
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	return speaksPlain(conn) == nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -112,6 +114,33 @@ func (s *stream) deleteInScope(ctx context.Context, c kv.Change) (bool, error) {
 	return object.In, nil
 }
 
+// sparing leaves out the deletes that would hit an object of the standby's own
+// which is out of scope, under a name that the primary used for one in scope.
+func (s *stream) sparing(ctx context.Context, batch []kv.Change) ([]kv.Change, error) {
+	var keys []string
+	for _, c := range batch {
+		if c.Delete && strings.HasPrefix(c.Key, s.view.Scope.Prefix()) {
+			keys = append(keys, c.Key)
+		}
+	}
+	spared := map[string]bool{}
+	for part := range slices.Chunk(keys, readAgainMax) {
+		there, err := source.Get(ctx, s.standby, part, 0)
+		if err != nil {
+			return nil, fmt.Errorf("read what is to be deleted on the standby: %w", err)
+		}
+		for _, p := range there {
+			if object, err := s.view.InStandby(p.Key, p.Value); err == nil && !object.In {
+				spared[p.Key] = true
+			}
+		}
+	}
+	if len(spared) == 0 {
+		return batch, nil
+	}
+	return slices.DeleteFunc(slices.Clone(batch), func(c kv.Change) bool { return c.Delete && spared[c.Key] }), nil
+}
+
 // drain applies what the queue holds, as much at a time as has arrived.
 func (s *stream) drain(ctx context.Context, q *queue) error {
 	room := s.sink.Room()
@@ -154,8 +183,12 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 func (s *stream) apply(ctx context.Context, q *queue, batch []kv.Change, reached kv.Revision, room sink.Room) (sink.Room, error) {
 	next := s.sink.Last().Checkpoint
 	next.SourceRevision, next.Time = reached, time.Now().UTC()
+	writes, err := s.sparing(ctx, batch)
+	if err != nil {
+		return room, err
+	}
 	began := time.Now()
-	err := s.sink.Apply(ctx, batch, next)
+	err = s.sink.Apply(ctx, writes, next)
 	switch {
 	case err == nil:
 		q.drop(len(batch))

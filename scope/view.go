@@ -97,7 +97,8 @@ func (v *View) read(key string, parsed registry.Key, verdict Verdict, plain []by
 	if verdict == AskObject {
 		verdict = v.Scope.Object(key, meta)
 	}
-	return Object{In: verdict == In, Meta: meta, Plain: plain}, nil
+	in := verdict == In && !v.Scope.Orphaned(key, meta)
+	return Object{In: in, Meta: meta, Plain: plain}, nil
 }
 
 // Same reports whether two objects of one key, one from each side, are the
