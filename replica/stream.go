@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -29,6 +28,7 @@ type stream struct {
 	until            kv.Revision // end when the checkpoint has reached it; 0 = never
 	observe          func(applied)
 	adopt            func(key string) bool // see foreignKeys.adopt
+	outside          map[string]struct{}   // keys that only their metadata leaves out
 	heard            func(kv.Revision)     // the watch has delivered everything through this revision
 	settled          func(kv.Revision)     // nothing in scope is outstanding up to this revision
 }
@@ -43,6 +43,7 @@ type applied struct {
 
 func (s *stream) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
+	s.outside = map[string]struct{}{}
 	from := s.sink.Last().SourceRevision
 	q := newQueue(from)
 	watching := make(chan struct{})
@@ -83,16 +84,46 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 		if err != nil {
 			return nil, unreadable(c.Key, fmt.Errorf("revision %d: %w", c.Revision, err))
 		}
-		if want.In {
-			c.Value = want.Value
-			out = append(out, c)
-			if s.adopt(c.Key) {
-				out = append(out, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
+		if !want.In {
+			left, err := s.leftScope(ctx, c)
+			if err != nil {
+				return nil, err
 			}
+			if left {
+				out = append(out, kv.Change{Key: c.Key, Delete: true, Revision: c.Revision})
+			}
+			continue
+		}
+		delete(s.outside, c.Key)
+		c.Value = want.Value
+		out = append(out, c)
+		if s.adopt(c.Key) {
+			out = append(out, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
 		}
 	}
 	return out, nil
 }
+
+// leftScope reports whether a put that is out of scope replaced an object that
+// was in scope: its owners or its type have changed, and the standby must not
+// keep it.
+func (s *stream) leftScope(ctx context.Context, c kv.Change) (bool, error) {
+	if c.Created || s.view.Scope.Key(c.Key) == scope.Out {
+		return false, nil
+	}
+	if _, known := s.outside[c.Key]; known {
+		return false, nil
+	}
+	if len(s.outside) >= maxOutside {
+		clear(s.outside)
+	}
+	s.outside[c.Key] = struct{}{}
+	return s.wasIn(ctx, c)
+}
+
+// maxOutside bounds what is remembered of objects that only their metadata
+// leaves out, so that each of their updates need not be looked up.
+const maxOutside = 50_000
 
 // deleteInScope decides about a deleted key. Where only the object can tell,
 // it is read as it was just before its deletion.
@@ -103,6 +134,11 @@ func (s *stream) deleteInScope(ctx context.Context, c kv.Change) (bool, error) {
 	case scope.In:
 		return true, nil
 	}
+	return s.wasIn(ctx, c)
+}
+
+// wasIn reports whether a key was in scope on the primary just before a change.
+func (s *stream) wasIn(ctx context.Context, c kv.Change) (bool, error) {
 	before, err := source.Get(ctx, s.primary, []string{c.Key}, c.Revision-1)
 	if err != nil || len(before) == 0 {
 		return false, err // nothing there before: deleted twice in one transaction, or created and deleted
@@ -119,7 +155,7 @@ func (s *stream) deleteInScope(ctx context.Context, c kv.Change) (bool, error) {
 func (s *stream) sparing(ctx context.Context, batch []kv.Change) ([]kv.Change, error) {
 	var keys []string
 	for _, c := range batch {
-		if c.Delete && strings.HasPrefix(c.Key, s.view.Scope.Prefix()) {
+		if c.Delete && s.view.Scope.Key(c.Key) != scope.Out {
 			keys = append(keys, c.Key)
 		}
 	}
