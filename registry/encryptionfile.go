@@ -15,7 +15,8 @@ import (
 // as strictly as an API server does: what it refuses is refused here, so that
 // both read the same file the same way.
 //
-// A kms provider is recognised, but its values can only be copied as they are.
+// A kms provider is recognised by its name, and its values can only be copied
+// as they are; where its plugin listens does not matter here and is not checked.
 func ParseEncryption(file []byte) (*Encryption, error) {
 	e, err := parseEncryption(file)
 	if err != nil {

@@ -1,37 +1,30 @@
 package registry
 
-import (
-	"encoding/json"
-	"errors"
-	"fmt"
-
-	"github.com/tidwall/gjson"
-)
+import "fmt"
 
 // readJSON reads an object of JSON.
 func readJSON(value []byte) (Meta, error) {
-	if !gjson.ValidBytes(value) {
-		return Meta{}, jsonFault(value)
-	}
 	m := Meta{Encoding: JSON}
-	r := jsonReader{}
 	var secretType string
-	gjson.ParseBytes(value).ForEach(func(name, v gjson.Result) bool {
-		switch name.Str {
+	s := jsonScanner{text: value}
+	ok := s.object(func(name []byte) bool {
+		switch string(name) {
 		case "apiVersion":
-			m.APIVersion = r.known("apiVersion", v)
+			return s.known(&m.APIVersion)
 		case "kind":
-			m.Kind = r.known("kind", v)
+			return s.known(&m.Kind)
 		case "metadata":
-			r.metadata(&m, v)
-		case "type":
-			secretType = v.String()
+			return s.null() || s.metadata(&m)
+		case "type": // of a Secret a string; elsewhere it may be anything
+			if s.peek() == '"' {
+				return s.known(&secretType)
+			}
 		}
-		return r.err == nil
-	})
+		return s.skip()
+	}) && s.end()
 	switch {
-	case r.err != nil:
-		return Meta{}, r.err
+	case !ok:
+		return Meta{}, s.err
 	case m.Kind == "":
 		return Meta{}, fmt.Errorf("%w: JSON without a kind", ErrUndecodable)
 	}
@@ -41,108 +34,96 @@ func readJSON(value []byte) (Meta, error) {
 	return m, nil
 }
 
-// jsonReader keeps the first error, so that reading reads straight on.
-type jsonReader struct{ err error }
+// validJSON tells whether value is JSON through and through.
+func validJSON(value []byte) bool {
+	s := jsonScanner{text: value}
+	return s.skip() && s.end()
+}
 
-func (r *jsonReader) metadata(m *Meta, metadata gjson.Result) {
-	r.object("metadata", metadata, func(name string, v gjson.Result) {
-		switch name {
+func (s *jsonScanner) metadata(m *Meta) bool {
+	return s.object(func(name []byte) bool {
+		switch string(name) {
 		case "name":
-			m.Name = r.text("metadata.name", v)
+			return s.string(&m.Name)
 		case "namespace":
-			m.Namespace = r.text("metadata.namespace", v)
+			return s.string(&m.Namespace)
 		case "uid":
-			m.UID = r.text("metadata.uid", v)
+			return s.string(&m.UID)
 		case "deletionTimestamp":
-			m.Deleting = r.text("metadata.deletionTimestamp", v) != ""
+			m.Deleting = !s.null()
+			return s.err == nil && (!m.Deleting || s.skip())
 		case "finalizers":
-			r.array("metadata.finalizers", v, func(v gjson.Result) {
-				m.Finalizers = append(m.Finalizers, r.text("metadata.finalizers", v))
+			m.Finalizers = nil
+			return s.null() || s.list(func() bool {
+				m.Finalizers = append(m.Finalizers, "")
+				return s.known(&m.Finalizers[len(m.Finalizers)-1])
 			})
 		case "ownerReferences":
-			r.array("metadata.ownerReferences", v, func(v gjson.Result) {
-				m.Owners = append(m.Owners, r.owner(v))
+			m.Owners = nil
+			return s.null() || s.list(func() bool {
+				m.Owners = append(m.Owners, Owner{})
+				return s.null() || s.owner(&m.Owners[len(m.Owners)-1])
 			})
 		}
+		return s.skip()
 	})
 }
 
-func (r *jsonReader) owner(reference gjson.Result) (o Owner) {
-	r.object("metadata.ownerReferences", reference, func(name string, v gjson.Result) {
-		switch name {
+func (s *jsonScanner) owner(o *Owner) bool {
+	return s.object(func(name []byte) bool {
+		switch string(name) {
 		case "apiVersion":
-			o.APIVersion = r.known("ownerReferences.apiVersion", v)
+			return s.known(&o.APIVersion)
 		case "kind":
-			o.Kind = r.known("ownerReferences.kind", v)
+			return s.known(&o.Kind)
 		case "name":
-			o.Name = r.text("ownerReferences.name", v)
+			return s.string(&o.Name)
 		case "uid":
-			o.UID = r.text("ownerReferences.uid", v)
+			return s.string(&o.UID)
 		case "controller":
-			o.Controller = r.bool("ownerReferences.controller", v)
+			return s.bool(&o.Controller)
 		case "blockOwnerDeletion":
-			o.BlockOwnerDeletion = r.bool("ownerReferences.blockOwnerDeletion", v)
+			return s.bool(&o.BlockOwnerDeletion)
 		}
-	})
-	return o
-}
-
-func (r *jsonReader) object(path string, v gjson.Result, fn func(name string, v gjson.Result)) {
-	if !v.IsObject() {
-		r.refuse(path, v, "an object")
-		return
-	}
-	v.ForEach(func(name, v gjson.Result) bool {
-		fn(name.Str, v)
-		return r.err == nil
+		return s.skip()
 	})
 }
 
-func (r *jsonReader) array(path string, v gjson.Result, fn func(v gjson.Result)) {
-	if !v.IsArray() {
-		r.refuse(path, v, "a list")
-		return
+// string copies a string out of the value; null leaves into as it is, as
+// Kubernetes does.
+func (s *jsonScanner) string(into *string) bool {
+	if s.peek() == 'n' {
+		return s.null()
 	}
-	v.ForEach(func(_, v gjson.Result) bool {
-		fn(v)
-		return r.err == nil
-	})
+	text, ok := s.quoted()
+	if ok {
+		*into = string(text)
+	}
+	return ok
 }
 
-func (r *jsonReader) text(path string, v gjson.Result) string {
-	if v.Type != gjson.String {
-		r.refuse(path, v, "a string")
+// known is string for what repeats in every object.
+func (s *jsonScanner) known(into *string) bool {
+	if s.peek() == 'n' {
+		return s.null()
 	}
-	return v.Str
+	text, ok := s.quoted()
+	if ok {
+		*into = intern(text)
+	}
+	return ok
 }
 
-// known is text for strings that repeat in every object.
-func (r *jsonReader) known(path string, v gjson.Result) string {
-	return r.text(path, v)
-}
-
-func (r *jsonReader) bool(path string, v gjson.Result) bool {
-	if v.Type != gjson.True && v.Type != gjson.False {
-		r.refuse(path, v, "true or false")
+func (s *jsonScanner) bool(into *bool) bool {
+	switch s.peek() {
+	case 'n':
+		return s.null()
+	case 't':
+		*into = true
+		return s.word("true")
+	case 'f':
+		*into = false
+		return s.word("false")
 	}
-	return v.Type == gjson.True
-}
-
-// refuse notes that v is not what it should be. null is: Kubernetes reads it
-// as "not set".
-func (r *jsonReader) refuse(path string, v gjson.Result, want string) {
-	if v.Type != gjson.Null && r.err == nil {
-		r.err = fmt.Errorf("%w: JSON broken at byte %d: %s is not %s", ErrUndecodable, v.Index, path, want)
-	}
-}
-
-// jsonFault says what is wrong with invalid JSON, and where.
-func jsonFault(value []byte) error {
-	var nothing struct{}
-	err := json.Unmarshal(value, &nothing)
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return fmt.Errorf("%w: JSON broken at byte %d: %w", ErrUndecodable, syntax.Offset, err)
-	}
-	return fmt.Errorf("%w: JSON broken: %v", ErrUndecodable, err)
+	return s.fail("want true or false")
 }

@@ -46,7 +46,8 @@ func ParseKey(prefix, key string) (Key, bool) {
 		// validation.go), names of built-in resources never do.
 		k.Group = first
 		k.Resource, rest, ok = strings.Cut(rest, "/")
-		if !ok || k.Resource == "" || livesWithoutGroup(k.Group, k.Resource) {
+		// A plural is a DNS label: a dot in it would make GroupResource ambiguous.
+		if !ok || k.Resource == "" || strings.Contains(k.Resource, ".") || livesWithoutGroup(k.Group, k.Resource) {
 			return Key{}, false
 		}
 	default:

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tidwall/gjson"
 	"k8s.io/apiserver/pkg/storage/value"
 	aestransformer "k8s.io/apiserver/pkg/storage/value/encrypt/aes"
 	"k8s.io/apiserver/pkg/storage/value/encrypt/secretbox"
@@ -125,7 +124,7 @@ func (p provider) seal(ctx context.Context, etcdKey string, plain []byte) ([]byt
 // once in 2^32 values, with CBOR's once in 2^24, with "{" once in 256, so JSON
 // must be valid as well.
 func isWhole(plain []byte) bool {
-	return looksLikeObject(plain) && (!isJSON(plain) || gjson.ValidBytes(plain))
+	return looksLikeObject(plain) && (!isJSON(plain) || validJSON(plain))
 }
 
 // keyLabel names provider and key of an encrypted value for people:
