@@ -1,0 +1,188 @@
+package console
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/understudy-dr/understudy/kv"
+)
+
+// The outcomes of a comparison.
+const (
+	Consistent   = "consistent"
+	Inconsistent = "inconsistent"
+	Unknown      = "unknown"
+)
+
+// Keys are keys that differ in one way: how many, and the first of them.
+type Keys struct {
+	Count int64    `json:"count"`
+	Keys  []string `json:"keys"`
+}
+
+// Resource counts the keys of one resource on the primary.
+type Resource struct {
+	Replicated int64 `json:"replicated"`
+	Excluded   int64 `json:"excluded"`
+}
+
+// Check is the outcome of a comparison of both sides. Its JSON is a contract.
+type Check struct {
+	Verdict         string      `json:"verdict"`
+	Reason          string      `json:"reason,omitempty"` // why it is unknown
+	Remedy          string      `json:"remedy,omitempty"` // the next command
+	SourceRevision  kv.Revision `json:"sourceRevision"`
+	StandbyRevision kv.Revision `json:"standbyRevision"`
+	Compared        int64       `json:"compared"`
+	Missed          Keys        `json:"missed"`
+	Surplus         Keys        `json:"surplus"`
+	Differing       Keys        `json:"differing"`
+	Undecodable     Keys        `json:"undecodable"`
+	// Why says what is wrong with the undecodable keys that are listed.
+	Why map[string]string `json:"why,omitempty"`
+	// Opaque counts the encrypted values that are equal as bytes, while no
+	// configuration says whether the standby can read them.
+	Opaque int64 `json:"opaque"`
+	// Pending counts keys that others wrote on the standby and that are yet to
+	// be compared; in a live answer only.
+	Pending     int64               `json:"pending,omitempty"`
+	Notes       []string            `json:"notes,omitempty"`
+	Time        time.Time           `json:"time"` // when the full comparison began
+	TookSeconds float64             `json:"tookSeconds"`
+	Scope       map[string]Resource `json:"scope,omitempty"`
+}
+
+// Summary is a Check without its keys.
+type Summary struct {
+	Verdict         string      `json:"verdict"`
+	Reason          string      `json:"reason,omitempty"`
+	Time            time.Time   `json:"time"`
+	SourceRevision  kv.Revision `json:"sourceRevision"`
+	StandbyRevision kv.Revision `json:"standbyRevision"`
+	Compared        int64       `json:"compared"`
+	Missed          int64       `json:"missed"`
+	Surplus         int64       `json:"surplus"`
+	Differing       int64       `json:"differing"`
+	Undecodable     int64       `json:"undecodable"`
+	Opaque          int64       `json:"opaque"`
+	TookSeconds     float64     `json:"tookSeconds"`
+}
+
+// Summary leaves the keys out.
+func (c Check) Summary() *Summary {
+	return &Summary{
+		Verdict: c.Verdict, Reason: c.Reason, Time: c.Time, SourceRevision: c.SourceRevision, StandbyRevision: c.StandbyRevision,
+		Compared: c.Compared, Missed: c.Missed.Count, Surplus: c.Surplus.Count, Differing: c.Differing.Count,
+		Undecodable: c.Undecodable.Count, Opaque: c.Opaque, TookSeconds: c.TookSeconds,
+	}
+}
+
+// Differences is how many keys differ, in any way.
+func (s Summary) Differences() int64 { return s.Missed + s.Surplus + s.Differing + s.Undecodable }
+
+func (s Summary) differences() string {
+	var parts []string
+	for _, p := range []struct {
+		n    int64
+		kind string
+	}{{s.Missed, "missed"}, {s.Surplus, "surplus"}, {s.Differing, "differing"}, {s.Undecodable, "undecodable"}} {
+		if p.n > 0 {
+			parts = append(parts, number(p.n)+" "+p.kind)
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing differs"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// next is the command for what was found.
+func (c Check) next() string {
+	switch {
+	case c.Remedy != "":
+		return c.Remedy
+	case c.Missed.Count+c.Surplus.Count+c.Differing.Count > 0:
+		return "understudy repair shows what would be written; understudy repair --apply writes it"
+	case c.Undecodable.Count > 0:
+		return "compare both sides' encryption in the configuration with what their API servers run with; a torn value is written again by: understudy repair --apply"
+	case c.Verdict == Unknown:
+		return "understudy status"
+	}
+	return ""
+}
+
+// Describe names the object of a key for people, "ConfigMap prod/app"; it
+// returns "" for a key that belongs to no object.
+type Describe func(key string) string
+
+// WriteText writes the outcome for people: a line, the keys, the remedy.
+func (c Check) WriteText(w io.Writer, describe Describe) error {
+	var b strings.Builder
+	switch c.Verdict {
+	case Consistent:
+		fmt.Fprintf(&b, "consistent: %s keys in scope are equal\n", number(c.Compared))
+	case Inconsistent:
+		fmt.Fprintf(&b, "inconsistent: %s; %s keys compared\n", c.Summary().differences(), number(c.Compared))
+	default:
+		fmt.Fprintf(&b, "unknown: %s\n", c.Reason)
+	}
+	if c.SourceRevision > 0 {
+		fmt.Fprintf(&b, "primary at revision %d, standby at revision %d, %.1f s\n", c.SourceRevision, c.StandbyRevision, c.TookSeconds)
+	}
+	c.writeKeys(&b, describe)
+	if c.Opaque > 0 {
+		fmt.Fprintf(&b, "note: %s encrypted values are equal as bytes; without encryption: in the configuration nobody can tell whether the standby reads them\n", number(c.Opaque))
+	}
+	for _, n := range c.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
+	}
+	if next := c.next(); next != "" {
+		fmt.Fprintf(&b, "remedy: %s\n", next)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (c Check) writeKeys(b *strings.Builder, describe Describe) {
+	for _, kind := range []struct {
+		Keys
+		title string
+	}{
+		{c.Missed, "missed: the primary has them, the standby does not"},
+		{c.Surplus, "surplus: the standby has them, the primary does not"},
+		{c.Differing, "differing: another object on each side"},
+		{c.Undecodable, "undecodable: a value cannot be read"},
+	} {
+		if kind.Count == 0 {
+			continue
+		}
+		fmt.Fprintf(b, "\n%s %s\n", number(kind.Count), kind.title)
+		for _, key := range kind.Keys.Keys {
+			name := describe(key)
+			if name == "" {
+				name = "key"
+			}
+			fmt.Fprintf(b, "  %s  %s\n", name, key)
+			if why := c.Why[key]; why != "" {
+				fmt.Fprintf(b, "      %s\n", why)
+			}
+		}
+		if more := kind.Count - int64(len(kind.Keys.Keys)); more > 0 {
+			fmt.Fprintf(b, "  and %s more; --limit 0 lists them all\n", number(more))
+		}
+	}
+	if c.Summary().Differences() > 0 {
+		b.WriteString("\n")
+	}
+}
+
+// number writes n with a comma between thousands.
+func number(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,304 @@
+package console
+
+import (
+	"fmt"
+	"time"
+)
+
+// rule is one thing that can take the verdict down. judge returns "" where it
+// does not apply.
+type rule struct {
+	verdict Verdict
+	name    string
+	judge   func(Facts) (text, next string)
+}
+
+const (
+	statusAgain = "understudy status --watch"
+	configView  = "understudy config view"
+)
+
+// rules are all of them. Each looks at the facts alone, so their order does
+// not matter; one verdict prevails over another by verdicts.
+var rules = []rule{
+	{Split, "two-primaries", func(f Facts) (string, string) {
+		if f.Standby.Role == "primary" && f.Primary.Reachable && f.Primary.Role != "standby" {
+			return fmt.Sprintf("%s is a primary (term %d), and %s still answers and is no standby: clients may write to both", f.Standby.Name, f.Standby.Term, f.Primary.Name),
+				"stop the API servers of the one that must not be written"
+		}
+		return "", ""
+	}},
+	{OperationRunning, "operation", func(f Facts) (string, string) {
+		if f.Operation != "" {
+			return f.Operation + " is under way", statusAgain
+		}
+		return "", ""
+	}},
+
+	{AtRisk, "roles-swapped", func(f Facts) (string, string) {
+		if f.Standby.Role == "primary" && f.Primary.Role == "standby" {
+			return "the roles have changed: " + f.Standby.Name + " is the primary now", "swap primary and standby in the configuration"
+		}
+		return "", ""
+	}},
+	{AtRisk, "standby-took-over", func(f Facts) (string, string) {
+		if f.Standby.Role == "primary" && !f.Primary.Reachable {
+			return f.Standby.Name + " is a primary, and " + f.Primary.Name + " does not answer", "make sure that it stays off, or that nobody can write to it"
+		}
+		return "", ""
+	}},
+	{AtRisk, "same-cluster", func(f Facts) (string, string) {
+		if f.Primary.ClusterID != "" && f.Primary.ClusterID == f.Standby.ClusterID {
+			return "primary and standby are the same etcd cluster, " + f.Primary.ClusterID, "correct etcd.endpoints of one side"
+		}
+		return "", ""
+	}},
+	{AtRisk, "standby-unreachable", func(f Facts) (string, string) {
+		if !f.Standby.Reachable && f.Primary.Reachable {
+			return "the standby does not answer: " + f.Standby.Error, configView
+		}
+		return "", ""
+	}},
+	{AtRisk, "primary-unreachable", func(f Facts) (string, string) {
+		if f.Standby.Reachable && !f.Primary.Reachable && !f.reachesPrimary() {
+			return "the primary does not answer: " + f.Primary.Error, "find out whether it is lost; the standby stays as it is meanwhile"
+		}
+		return "", ""
+	}},
+	{AtRisk, "no-checkpoint", func(f Facts) (string, string) {
+		if f.Standby.Reachable && f.Checkpoint == nil {
+			return "nothing has been replicated into the standby yet", "understudy sync"
+		}
+		return "", ""
+	}},
+	{AtRisk, "copying", func(f Facts) (string, string) {
+		if f.Checkpoint != nil && f.Checkpoint.Phase != Streaming {
+			return "a copy is under way; until it ends the standby equals the primary at no moment", statusAgain
+		}
+		return "", ""
+	}},
+	{AtRisk, "another-primary", func(f Facts) (string, string) {
+		if c := f.Checkpoint; c != nil && f.Primary.ClusterID != "" && c.SourceClusterID != f.Primary.ClusterID {
+			return fmt.Sprintf("the standby was filled from the cluster %s, but the primary is %s", c.SourceClusterID, f.Primary.ClusterID), "check primary.etcd.endpoints: " + configView
+		}
+		return "", ""
+	}},
+	{AtRisk, "rolled-back", func(f Facts) (string, string) {
+		if c := f.Checkpoint; c != nil && f.Primary.Revision > 0 && c.SourceClusterID == f.Primary.ClusterID && f.Primary.Revision < c.SourceRevision {
+			return fmt.Sprintf("the primary is at revision %d, but the standby has its revision %d already: the primary was rolled back", f.Primary.Revision, c.SourceRevision),
+				"find out which writes the primary lost before replicating again; the standby still has them"
+		}
+		return "", ""
+	}},
+	{AtRisk, "no-daemon", func(f Facts) (string, string) {
+		if f.Standby.Reachable && f.Leader == "" && f.Paused == nil {
+			return "no daemon replicates", "understudy sync"
+		}
+		return "", ""
+	}},
+	{AtRisk, "paused", func(f Facts) (string, string) {
+		if f.Paused == nil {
+			return "", ""
+		}
+		text := "replication is paused"
+		if !f.Paused.Since.IsZero() {
+			text += " for " + age(f.Now.Sub(f.Paused.Since))
+		}
+		if f.Paused.Reason != "" {
+			text += ": " + f.Paused.Reason
+		}
+		return text, "understudy resume"
+	}},
+	{AtRisk, "halted", func(f Facts) (string, string) {
+		if f.speaks() && f.Report.State == Halted {
+			return "replication has halted: " + f.Report.Error, f.Report.Remedy
+		}
+		return "", ""
+	}},
+	{AtRisk, "disconnected", func(f Facts) (string, string) {
+		if f.disconnected() && f.Now.Sub(f.Report.Since) > f.LagThreshold {
+			return fmt.Sprintf("the daemon has been without connection for %s: %s", age(f.Now.Sub(f.Report.Since)), f.Report.Error), f.Report.Remedy
+		}
+		return "", ""
+	}},
+	{AtRisk, "differences", func(f Facts) (string, string) {
+		if s := f.differing(); s != nil {
+			return "the standby differs: " + s.differences(), "understudy check names the keys"
+		}
+		return "", ""
+	}},
+	{AtRisk, "certificate-expired", func(f Facts) (string, string) {
+		for _, c := range f.certificates() {
+			if !f.Now.Before(c.NotAfter) {
+				return fmt.Sprintf("a certificate of %s has expired: %s", c.Side, c.File), "renew the file; it is read again by itself"
+			}
+		}
+		return "", ""
+	}},
+
+	{Unverified, "nothing-known", func(f Facts) (string, string) {
+		if !f.Primary.Reachable && !f.Standby.Reachable {
+			return "neither cluster answers from here, so nothing is known: " + f.Standby.Error, configView
+		}
+		return "", ""
+	}},
+	{Unverified, "primary-unseen", func(f Facts) (string, string) {
+		if f.Standby.Reachable && !f.Primary.Reachable && f.reachesPrimary() {
+			return "the primary does not answer from here, though the daemon reaches it: " + f.Primary.Error, configView
+		}
+		return "", ""
+	}},
+	{Unverified, "silent-daemon", func(f Facts) (string, string) {
+		switch {
+		case f.Leader == "" || f.speaks():
+			return "", ""
+		case f.Report == nil || f.Report.Identity != f.Leader:
+			return f.Leader + " leads and has not reported yet", statusAgain
+		}
+		return fmt.Sprintf("the last report of %s is %s away from now: it hangs, or the clocks differ", f.Leader, age(f.reportAge())), "look at its log"
+	}},
+	{Unverified, "connecting", func(f Facts) (string, string) {
+		if f.disconnected() && f.Now.Sub(f.Report.Since) <= f.LagThreshold {
+			return "the daemon is connecting: " + f.Report.Error, statusAgain
+		}
+		return "", ""
+	}},
+	{Unverified, "not-streaming", func(f Facts) (string, string) {
+		if !f.speaks() || f.Paused != nil {
+			return "", ""
+		}
+		switch f.Report.State {
+		case Streaming, Connecting, Halted:
+			return "", ""
+		}
+		return fmt.Sprintf("the daemon is not streaming: it says %q", f.Report.State), statusAgain
+	}},
+	{Unverified, "lag-unknown", func(f Facts) (string, string) {
+		if f.speaks() && f.Report.State == Streaming && !f.Report.Lag.known() {
+			return "the daemon cannot tell how far the primary is", statusAgain
+		}
+		return "", ""
+	}},
+	{Unverified, "unchecked", func(f Facts) (string, string) {
+		if f.Standby.Reachable && (f.Report == nil || f.Report.LastCheck == nil) {
+			return "no check of the daemon is known", "understudy check"
+		}
+		return "", ""
+	}},
+	{Unverified, "check-unknown", func(f Facts) (string, string) {
+		if c := f.lastCheck(); c != nil && c.Verdict != Consistent && c.Verdict != Inconsistent {
+			return "the last check came to no result: " + c.Reason, "understudy check"
+		}
+		return "", ""
+	}},
+	{Unverified, "check-old", func(f Facts) (string, string) {
+		if c := f.lastCheck(); c != nil && f.Now.Sub(c.Time) > f.checkValid() {
+			return "the last check is " + age(f.Now.Sub(c.Time)) + " old", "understudy check"
+		}
+		return "", ""
+	}},
+	{Unverified, "live-unknown", func(f Facts) (string, string) {
+		if f.speaks() && f.Report.Live != nil && f.Report.Live.Verdict == Unknown {
+			return "since the last check: " + f.Report.Live.Reason, "understudy check"
+		}
+		return "", ""
+	}},
+	{Unverified, "other-scope", func(f Facts) (string, string) {
+		if f.OtherScope {
+			return "the standby was filled with another scope than the one configured here", "run status with the daemon's configuration, or restart the daemon with this one"
+		}
+		return "", ""
+	}},
+
+	{Lagging, "lag", func(f Facts) (string, string) {
+		if f.speaks() && f.Report.Lag.known() && *f.Report.Lag.Seconds > f.LagThreshold.Seconds() {
+			return fmt.Sprintf("the standby is %s behind, more than %s", age(time.Duration(*f.Report.Lag.Seconds*float64(time.Second))), f.LagThreshold), statusAgain
+		}
+		return "", ""
+	}},
+}
+
+func (l Lag) known() bool { return l.Known && l.Seconds != nil && l.Revisions != nil }
+
+// reachesPrimary reports whether the daemon does, by its own account.
+func (f Facts) reachesPrimary() bool {
+	return f.speaks() && f.Report.State == Streaming && f.Report.PrimaryConnected
+}
+
+func (f Facts) disconnected() bool { return f.speaks() && f.Report.State == Connecting }
+
+func (f Facts) lastCheck() *Summary {
+	if f.Report == nil {
+		return nil
+	}
+	return f.Report.LastCheck
+}
+
+// checkValid is how long a check counts: one may be late, or take its time.
+func (f Facts) checkValid() time.Duration { return 2*f.CheckInterval + time.Minute }
+
+// differing is what differs by the newest account of it; nil = nothing known.
+func (f Facts) differing() *Summary {
+	if f.speaks() && f.Report.Live != nil && f.Report.Live.Verdict != Unknown {
+		if f.Report.Live.Differences() > 0 {
+			return f.Report.Live
+		}
+		return nil // put right since the last check
+	}
+	if c := f.lastCheck(); c != nil && c.Differences() > 0 {
+		return c
+	}
+	return nil
+}
+
+func (f Facts) certificates() []Certificate {
+	if f.Certificates != nil {
+		return f.Certificates
+	}
+	if f.Report != nil {
+		return f.Report.Certificates
+	}
+	return nil
+}
+
+// expiresSoon is when a certificate is worth a warning.
+const expiresSoon = 14 * 24 * time.Hour
+
+// warnings do not change the verdict.
+var warnings = []func(Facts) []string{
+	func(f Facts) (out []string) {
+		for _, c := range f.certificates() {
+			if left := c.NotAfter.Sub(f.Now); left > 0 && left < expiresSoon {
+				out = append(out, fmt.Sprintf("a certificate of %s expires in %s: %s", c.Side, age(left), c.File))
+			}
+		}
+		return out
+	},
+	func(f Facts) []string {
+		if c := f.lastCheck(); c != nil && c.Opaque > 0 {
+			return []string{number(c.Opaque) + " encrypted values were copied as they are; nobody can tell whether the standby's API server reads them: set encryption of both sides"}
+		}
+		return nil
+	},
+	func(f Facts) []string {
+		if f.speaks() && f.Report.Foreign > 0 {
+			return []string{number(f.Report.Foreign) + " writes of others to keys in scope on the standby since the daemon started"}
+		}
+		return nil
+	},
+}
+
+// age is a duration for people, in its two largest units at most.
+func age(d time.Duration) string {
+	switch d = d.Abs(); {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d days", int(d.Hours())/24)
+}

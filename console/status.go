@@ -1,0 +1,155 @@
+package console
+
+import (
+	"time"
+
+	"github.com/understudy-dr/understudy/kv"
+)
+
+// Verdict is the answer to "would the standby save us now?".
+type Verdict string
+
+// The verdicts, the worst first.
+const (
+	Split            Verdict = "SPLIT"             // both sides may be written by clients
+	OperationRunning Verdict = "OPERATION RUNNING" // a change of roles is under way
+	AtRisk           Verdict = "AT RISK"           // if the primary were lost now, something would be missing
+	Unverified       Verdict = "UNVERIFIED"        // nothing is known to be wrong, but it is not proven
+	Lagging          Verdict = "LAGGING"           // equal, but late
+	Protected        Verdict = "PROTECTED"         // equal, proven and in time
+)
+
+// verdicts in the order in which they prevail.
+var verdicts = []Verdict{Split, OperationRunning, AtRisk, Unverified, Lagging, Protected}
+
+// Side is what is known of a cluster at this moment.
+type Side struct {
+	Name      string      `json:"name"`
+	ClusterID string      `json:"clusterID"` // "" = unknown
+	Revision  kv.Revision `json:"revision"`  // 0 = unknown
+	Reachable bool        `json:"reachable"`
+	Error     string      `json:"error,omitempty"` // why it is not reachable
+	Role      string      `json:"role,omitempty"`  // "" = none, or unknown
+	Term      int64       `json:"term,omitempty"`
+}
+
+// Checkpoint is how far the standby is.
+type Checkpoint struct {
+	SourceRevision  kv.Revision `json:"sourceRevision"`
+	Time            time.Time   `json:"time"`
+	Phase           string      `json:"phase"` // "copying" or "streaming"
+	SourceClusterID string      `json:"sourceClusterID"`
+}
+
+// Pause is an order to replicate nothing.
+type Pause struct {
+	Since  time.Time `json:"since"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Facts is all that a Status is judged by.
+type Facts struct {
+	Now           time.Time
+	Pair          string
+	LagThreshold  time.Duration
+	CheckInterval time.Duration
+	Primary       Side
+	Standby       Side
+	Checkpoint    *Checkpoint // nil: none, or the standby could not be read
+	Paused        *Pause
+	Leader        string  // the daemon that leads; "" = none
+	Report        *Report // of the daemon that leads or led; nil = none
+	Operation     string  // a change of roles that is under way; "" = none
+	OtherScope    bool    // the checkpoint was written with another scope
+	Certificates  []Certificate
+}
+
+// Reason is one thing that keeps the verdict from being better.
+type Reason struct {
+	Verdict Verdict `json:"verdict"` // that it takes
+	Rule    string  `json:"rule"`
+	Text    string  `json:"text"`
+	Next    string  `json:"next,omitempty"` // the next command
+}
+
+// Daemon is what is known of the daemon that leads.
+type Daemon struct {
+	Leader  string           `json:"leader"` // "" = none
+	State   string           `json:"state"`  // "unknown" where it says nothing
+	Since   *time.Time       `json:"since,omitempty"`
+	Error   string           `json:"error,omitempty"`
+	Remedy  string           `json:"remedy,omitempty"`
+	Resyncs map[string]int64 `json:"resyncs,omitempty"`
+}
+
+// Status is the one-screen answer. Its JSON is a contract.
+type Status struct {
+	Verdict      Verdict             `json:"verdict"`
+	Reasons      []Reason            `json:"reasons"`
+	Warnings     []string            `json:"warnings"`
+	Time         time.Time           `json:"time"`
+	Pair         string              `json:"pair"`
+	Primary      Side                `json:"primary"`
+	Standby      Side                `json:"standby"`
+	Checkpoint   *Checkpoint         `json:"checkpoint"`
+	Lag          Lag                 `json:"lag"`
+	Daemon       Daemon              `json:"daemon"`
+	Paused       *Pause              `json:"paused,omitempty"`
+	LastCheck    *Summary            `json:"lastCheck"`
+	Live         *Summary            `json:"live,omitempty"`
+	Scope        map[string]Resource `json:"scope"`
+	Certificates []Certificate       `json:"certificates,omitempty"`
+	Operation    string              `json:"operation,omitempty"`
+}
+
+// Judge says what the facts amount to. It is pure.
+func Judge(f Facts) Status {
+	s := Status{
+		Verdict: Protected, Reasons: []Reason{}, Warnings: []string{},
+		Time: f.Now, Pair: f.Pair, Primary: f.Primary, Standby: f.Standby, Checkpoint: f.Checkpoint,
+		Daemon: Daemon{Leader: f.Leader, State: "unknown"}, Paused: f.Paused, Operation: f.Operation,
+		Scope: map[string]Resource{}, Certificates: f.Certificates,
+	}
+	if r := f.Report; r != nil {
+		s.LastCheck, s.Live = r.LastCheck, r.Live
+		if r.Scope != nil {
+			s.Scope = r.Scope
+		}
+		s.Daemon.Resyncs = r.Resyncs
+		if s.Certificates == nil {
+			s.Certificates = r.Certificates
+		}
+	}
+	if f.speaks() {
+		r := f.Report
+		s.Daemon.State, s.Daemon.Since, s.Daemon.Error, s.Daemon.Remedy = r.State, &r.Since, r.Error, r.Remedy
+		s.Lag = r.Lag
+	}
+	for _, verdict := range verdicts {
+		for _, rule := range rules {
+			if rule.verdict != verdict {
+				continue
+			}
+			if text, next := rule.judge(f); text != "" {
+				s.Reasons = append(s.Reasons, Reason{verdict, rule.name, text, next})
+			}
+		}
+	}
+	if len(s.Reasons) > 0 {
+		s.Verdict = s.Reasons[0].Verdict
+	}
+	for _, warn := range warnings {
+		s.Warnings = append(s.Warnings, warn(f)...)
+	}
+	return s
+}
+
+// speaks reports whether the daemon that leads has said lately how it is.
+func (f Facts) speaks() bool {
+	return f.Leader != "" && f.Report != nil && f.Report.Identity == f.Leader && f.reportAge() <= staleAfter
+}
+
+// reportAge is how far the report's time is from now, in either direction: one
+// from the future tells as little as an old one.
+func (f Facts) reportAge() time.Duration { return f.Now.Sub(f.Report.Time).Abs() }

@@ -1,0 +1,228 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Style is how a Status is written for people.
+type Style struct {
+	// Color allows the verdict to have one.
+	Color bool
+}
+
+const (
+	// width is that of the screen: no line is longer.
+	width = 80
+	// label is the width of the left column.
+	label = 12
+	// shownResources is how many resources the screen lists by themselves.
+	shownResources = 6
+)
+
+var colors = map[Verdict]string{
+	Split: "\x1b[1;31m", AtRisk: "\x1b[1;31m", OperationRunning: "\x1b[1;36m",
+	Unverified: "\x1b[1;33m", Lagging: "\x1b[1;33m", Protected: "\x1b[1;32m",
+}
+
+// screen collects lines of at most width characters.
+type screen struct{ strings.Builder }
+
+// WriteText writes the status as one screen of 80 columns.
+func (s Status) WriteText(w io.Writer, style Style) error {
+	var b screen
+	verdict := string(s.Verdict)
+	head := fmt.Sprintf("%-*s%s", width-19-len(verdict), "  "+cut(s.Pair, 40), s.Time.Format("2006-01-02 15:04:05"))
+	if style.Color {
+		verdict = colors[s.Verdict] + verdict + "\x1b[0m"
+	}
+	b.WriteString(verdict + head + "\n\n")
+
+	b.row("primary", s.Primary.line())
+	b.row("standby", s.Standby.line())
+	b.row("checkpoint", s.checkpointLine())
+	b.row("lag", s.Lag.line())
+	b.row("daemon", s.daemonLine())
+	if s.Operation != "" {
+		b.row("operation", s.Operation)
+	}
+	b.row("last check", s.LastCheck.line(s.Time))
+	if s.Live != nil {
+		b.row("now", s.Live.liveLine())
+	}
+	b.scope(s.Scope)
+	b.reasons(s.Reasons)
+	for _, warning := range s.Warnings {
+		b.row("warning", warning)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// row writes a label and a text, broken into lines where it is too long.
+func (b *screen) row(name, text string) {
+	for i, line := range wrap(text, width-label) {
+		if i > 0 {
+			name = ""
+		}
+		fmt.Fprintf(b, "%-*s%s\n", label, name, line)
+	}
+}
+
+func (b *screen) reasons(reasons []Reason) {
+	if len(reasons) > 0 {
+		b.WriteString("\n")
+	}
+	for _, r := range reasons {
+		b.row(string(r.Verdict), r.Text)
+		if r.Next != "" {
+			b.row("", "next: "+r.Next)
+		}
+	}
+}
+
+func (b *screen) scope(scope map[string]Resource) {
+	if len(scope) == 0 {
+		b.row("scope", "unknown")
+		return
+	}
+	var all Resource
+	names := slices.Collect(maps.Keys(scope))
+	for _, r := range scope {
+		all.Replicated += r.Replicated
+		all.Excluded += r.Excluded
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(scope[b].Replicated+scope[b].Excluded, scope[a].Replicated+scope[a].Excluded), cmp.Compare(a, b))
+	})
+	b.row("scope", fmt.Sprintf("%s keys of %d resources replicated, %s left out", number(all.Replicated), len(names), number(all.Excluded)))
+	for i, name := range names {
+		if i == shownResources && len(names) > shownResources+1 {
+			b.row("", fmt.Sprintf("and %d more: -o json", len(names)-i))
+			break
+		}
+		r := scope[name]
+		b.row("", fmt.Sprintf("%-36s %10s %10s out", cut(name, 36), number(r.Replicated), number(r.Excluded)))
+	}
+}
+
+func (s Side) line() string {
+	name := fmt.Sprintf("%-16s ", cut(s.Name, 16))
+	if !s.Reachable {
+		return name + "unknown: " + cmp.Or(s.Error, "it does not answer")
+	}
+	line := name + "revision " + cmp.Or(nonZero(int64(s.Revision)), "unknown") + "  cluster " + cmp.Or(s.ClusterID, "unknown")
+	if s.Role != "" {
+		line += fmt.Sprintf("  %s, term %d", s.Role, s.Term)
+	}
+	return line
+}
+
+func (s Status) checkpointLine() string {
+	switch c := s.Checkpoint; {
+	case c == nil && s.Standby.Reachable:
+		return "none"
+	case c == nil:
+		return "unknown"
+	case c.Phase != Streaming:
+		return fmt.Sprintf("%s, of revision %s", c.Phase, number(int64(c.SourceRevision)))
+	default:
+		return fmt.Sprintf("revision %s of the primary, written %s ago", number(int64(c.SourceRevision)), age(s.Time.Sub(c.Time)))
+	}
+}
+
+func (l Lag) line() string {
+	if !l.known() {
+		return "unknown"
+	}
+	return fmt.Sprintf("%s, %s revisions", age(time.Duration(*l.Seconds*float64(time.Second))), number(*l.Revisions))
+}
+
+func (s Status) daemonLine() string {
+	switch {
+	case s.Daemon.Leader == "" && s.Standby.Reachable:
+		return "none leads"
+	case s.Daemon.Leader == "":
+		return "unknown"
+	}
+	line := s.Daemon.Leader + ", " + s.Daemon.State
+	if s.Daemon.Since != nil {
+		line += " for " + age(s.Time.Sub(*s.Daemon.Since))
+	}
+	return line
+}
+
+func (s *Summary) line(now time.Time) string {
+	if s == nil {
+		return "unknown"
+	}
+	when := age(now.Sub(s.Time)) + " ago"
+	switch s.Verdict {
+	case Consistent:
+		return fmt.Sprintf("consistent, %s: %s keys in %.1f s", when, number(s.Compared), s.TookSeconds)
+	case Inconsistent:
+		return fmt.Sprintf("inconsistent, %s: %s of %s keys", when, s.differences(), number(s.Compared))
+	}
+	return fmt.Sprintf("unknown, %s: %s", when, s.Reason)
+}
+
+func (s *Summary) liveLine() string {
+	if s.Verdict == Unknown {
+		return "unknown: " + s.Reason
+	}
+	return s.differences()
+}
+
+func nonZero(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return number(n)
+}
+
+// cut shortens text to n characters.
+func cut(text string, n int) string {
+	if utf8.RuneCountInString(text) <= n {
+		return text
+	}
+	return string([]rune(text)[:n-3]) + "..."
+}
+
+// wrap breaks text into lines of at most n characters, between words where it can.
+func wrap(text string, n int) (lines []string) {
+	if utf8.RuneCountInString(text) <= n && !strings.ContainsAny(text, "\n\t") {
+		return []string{text}
+	}
+	line := ""
+	for _, word := range strings.Fields(text) {
+		for {
+			room := n - utf8.RuneCountInString(line)
+			if line != "" {
+				room--
+			}
+			if utf8.RuneCountInString(word) <= room {
+				break
+			}
+			if line != "" {
+				lines, line = append(lines, line), ""
+				continue
+			}
+			lines = append(lines, string([]rune(word)[:n]))
+			word = string([]rune(word)[n:])
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" || len(lines) == 0 {
+		lines = append(lines, line)
+	}
+	return lines
+}
