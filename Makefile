@@ -57,8 +57,8 @@ check: ## gofmt, vet, staticcheck and govulncheck
 		echo "govulncheck skipped: $(VULNDB) cannot be reached from here"; \
 	fi
 
-bench: tools ## the benchmarks, on real etcds
-	go test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
+bench: ## measure beside etcdctl make-mirror and the bare ceiling; BENCH="-run copy -scale 0.1" for less
+	go run ./internal/bench $(BENCH)
 
 soak: deps tools ## TestSoak… for SOAK (default 30m)
 	UNDERSTUDY_SOAK=$(SOAK) go test -count=1 -timeout 0 -v -run '^TestSoak' $(PKG)
