@@ -55,7 +55,9 @@ type Hooks struct {
 	Applied func(took time.Duration, changes int)
 	// Seen: the standby's writes in scope through a revision, foreign ones marked.
 	Seen func(writes []Write, through kv.Revision)
-	// Blind: writes on the standby may have been missed.
+	// Blind: the standby is not watched for the time being, says the error.
+	// Where it is source.ErrCompacted, writes were missed for good; otherwise
+	// the next Seen begins where the last one ended.
 	Blind func(error)
 	// Resynced: a copy has ended, both sides were compared.
 	Resynced func(CopyProgress)
@@ -69,6 +71,7 @@ type Replica struct {
 	Config
 	account *account
 	reached kv.Revision // the highest checkpoint this process has seen
+	watched kv.Revision // of the standby: all writes through it have been told to Hooks.Seen
 }
 
 // New checks the configuration; it starts nothing.
@@ -260,6 +263,7 @@ func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, onc
 	for said := false; ; {
 		pause, err := role.ReadPause(ctx, standby.Client)
 		if err != nil || pause == nil {
+			r.account.update(func(s *State) { s.Pause = nil })
 			return err
 		}
 		if once {
@@ -268,6 +272,7 @@ func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, onc
 				Remedy: "understudy resume", Code: remedy.Refused}
 		}
 		r.account.enter(Paused, nil)
+		r.account.update(func(s *State) { s.Pause = pause })
 		if !said {
 			r.Log.Warn("replication is paused", "since", pause.Since, "by", pause.By, "reason", pause.Reason)
 			said = true

@@ -71,6 +71,9 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 			if s.pinned == 0 {
 				from = s.sink.Last().Revision + 1
 			}
+			if s.watched != 0 { // by an earlier session; somebody else may have led since
+				from = min(from, s.watched+1)
+			}
 			helpers.Go(func() { s.guard(ctx, from) })
 		}
 		if err := s.foreign.load(ctx, s.standby); err != nil {
@@ -192,13 +195,14 @@ func (s *session) guard(ctx context.Context, from kv.Revision) {
 	for ctx.Err() == nil {
 		err := guard(ctx, s.standby, s.View, from, func(writes []Write, through kv.Revision) error {
 			from = through + 1
+			s.watched = through
 			s.Hooks.Seen(writes, through)
 			return s.rememberForeign(ctx, writes)
 		})
+		s.Hooks.Blind(err)
 		if ctx.Err() != nil {
 			return
 		}
-		s.Hooks.Blind(err)
 		if errors.Is(err, source.ErrCompacted) {
 			from = s.sink.Last().Revision + 1
 		}

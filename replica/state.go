@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/sink"
 )
 
@@ -26,8 +27,9 @@ const (
 // State is a replica's own account of itself at one moment.
 type State struct {
 	Phase Phase
-	Since time.Time // of the phase
-	Err   error     // why, while connecting or halted; it stays until replication goes on
+	Since time.Time   // of the phase
+	Pause *role.Pause // the order, while paused
+	Err   error       // why, while connecting or halted; it stays until replication goes on
 
 	Primary, Standby               cluster.Identity // as of the last session
 	PrimaryReached, StandbyReached bool             // answered lately

@@ -65,3 +65,25 @@ func CurrentLeader(ctx context.Context, client *clientv3.Client) (string, error)
 	}
 	return string(resp.Kvs[0].Value), nil
 }
+
+// WriteReport writes a key of Understudy's own if the daemon called identity
+// leads, or if none does. false: another one leads, and nothing was written.
+func WriteReport(ctx context.Context, client *clientv3.Client, identity, key, value string) (bool, error) {
+	leader, err := client.Get(ctx, LeaderDir+"/", clientv3.WithFirstCreate()...)
+	if err != nil {
+		return false, fmt.Errorf("read who leads: %w", err)
+	}
+	nobody := clientv3.Compare(clientv3.CreateRevision(LeaderDir+"/").WithPrefix(), "=", 0)
+	guard := nobody
+	if len(leader.Kvs) > 0 {
+		if string(leader.Kvs[0].Value) != identity {
+			return false, nil
+		}
+		guard = clientv3.Compare(clientv3.CreateRevision(string(leader.Kvs[0].Key)), "=", leader.Kvs[0].CreateRevision)
+	}
+	resp, err := client.Txn(ctx).If(guard).Then(clientv3.OpPut(key, value)).Commit()
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w", key, err)
+	}
+	return resp.Succeeded, nil
+}

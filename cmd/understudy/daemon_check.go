@@ -95,6 +95,10 @@ func (d *daemon) checked(report verify.Report, err error) {
 	defer d.mu.Unlock()
 	d.checkedAt, d.recheck = time.Now(), false
 	d.lastCheck = report
+	if report.Verdict != verify.Unknown {
+		d.scope = report.Scope
+	}
+	d.tell()
 	log := d.app.log.With("verdict", report.Verdict, "sourceRevision", report.SourceRevision,
 		"compared", report.Compared, "took", report.Took.Round(time.Millisecond))
 	switch {

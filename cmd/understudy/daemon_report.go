@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/verify"
+)
+
+// report is the daemon's account of itself at this moment.
+func (d *daemon) report() console.Report {
+	s := d.replica.State()
+	r := console.Report{
+		Time: time.Now().UTC(), Identity: d.replica.Identity, State: string(s.Phase), Since: s.Since.UTC(),
+		PrimaryConnected: s.PrimaryReached, StandbyConnected: s.StandbyReached,
+		SourceRevision: s.Checkpoint.SourceRevision, StandbyRevision: s.Checkpoint.Revision,
+		Events: s.Events, Bytes: s.Bytes, Resyncs: s.Resyncs, Errors: s.Errors,
+		Certificates: d.certificates(),
+	}
+	if s.Err != nil {
+		r.Error, r.Remedy = s.Err.Error(), remedy.Of(s.Err)
+	}
+	if s.Lag.Known {
+		r.Lag = console.KnownLag(s.Lag.Seconds, s.Lag.Revisions)
+	}
+	live := d.Check(1)
+	r.Live = live.Summary()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r.Foreign = d.foreign
+	if !d.checkedAt.IsZero() {
+		r.LastCheck = consoleCheck(d.lastCheck).Summary()
+	}
+	r.Scope = scopeTable(s, d.scope)
+	return r
+}
+
+// scopeTable is what the last check counted, or else the last copy.
+func scopeTable(s replica.State, checked map[string]verify.Resource) map[string]console.Resource {
+	table := map[string]console.Resource{}
+	for gr, n := range s.Scope {
+		table[gr] = console.Resource(n)
+	}
+	if checked == nil {
+		return table
+	}
+	clear(table)
+	for gr, n := range checked {
+		table[gr] = console.Resource(n)
+	}
+	return table
+}
+
+func (d *daemon) certificates() []console.Certificate {
+	return append(certificatesOf("primary", d.pair.Primary), certificatesOf("standby", d.pair.Standby)...)
+}
+
+// certificatesOf reads the files anew: they may have been renewed. One that
+// cannot be read is reported where it is used.
+func certificatesOf(side string, c config.Cluster) []console.Certificate {
+	found, _ := clusterConfig(c).Certificates()
+	var out []console.Certificate
+	for _, cert := range found {
+		out = append(out, console.Certificate{Side: side, File: cert.File, Subject: cert.Subject, NotAfter: cert.NotAfter})
+	}
+	return out
+}
+
+// Check implements console.Provider from the live account.
+func (d *daemon) Check(limit int) console.Check {
+	return consoleCheck(d.account.Report(limit))
+}
+
+// Describe implements console.Provider.
+func (d *daemon) Describe(key string) string { return describeKey(d.view.Scope.RegistryPrefix(), key) }
+
+// Facts implements console.Provider from what the daemon knows itself.
+func (d *daemon) Facts() console.Facts {
+	s, r := d.replica.State(), d.report()
+	f := console.Facts{
+		Now: time.Now(), Pair: d.pair.Metadata.Name,
+		LagThreshold: d.pair.Sync.LagThreshold.Duration, CheckInterval: d.pair.Check.Interval.Duration,
+		Primary:      sideOf(d.pair.Primary.Name, s.Primary, s.PrimaryReached),
+		Standby:      sideOf(d.pair.Standby.Name, s.Standby, s.StandbyReached),
+		Report:       &r,
+		Certificates: r.Certificates,
+	}
+	if s.Phase != replica.Waiting {
+		f.Leader = r.Identity
+	}
+	if s.Checkpoint.Exists() {
+		f.Checkpoint = checkpointOf(s.Checkpoint)
+	}
+	if s.Pause != nil {
+		f.Paused = &console.Pause{Since: s.Pause.Since, By: s.Pause.By, Reason: s.Pause.Reason}
+	}
+	return f
+}
+
+func sideOf(name string, id cluster.Identity, reachable bool) console.Side {
+	side := console.Side{Name: name, Revision: id.Revision, Reachable: reachable}
+	if id.ID != 0 {
+		side.ClusterID = cluster.FormatID(id.ID)
+	}
+	return side
+}
+
+func checkpointOf(c sink.Stored) *console.Checkpoint {
+	return &console.Checkpoint{SourceRevision: c.SourceRevision, Time: c.Time, Phase: string(c.Phase), SourceClusterID: c.SourceClusterID}
+}
+
+// publish writes the report to the standby now and then, for status.
+func (d *daemon) publish(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := d.publishConnected(ctx); err != nil && ctx.Err() == nil {
+			d.app.log.Debug("cannot publish the report", "error", err)
+		}
+		select {
+		case <-time.After(reconnectAfter):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (d *daemon) publishConnected(ctx context.Context) error {
+	standby, err := dial(ctx, d.pair.Standby)
+	if err != nil {
+		return err
+	}
+	defer standby.Close()
+	tick := time.NewTicker(console.ReportEvery)
+	defer tick.Stop()
+	for {
+		if err := d.publishOnce(ctx, standby); err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-d.changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (d *daemon) publishOnce(ctx context.Context, standby *cluster.Cluster) error {
+	s := d.replica.State()
+	if s.Phase == replica.Waiting || !s.Checkpoint.Exists() {
+		return nil // not ours to speak, or nothing of ours is there yet
+	}
+	raw, err := d.report().Encode()
+	if err != nil {
+		return err
+	}
+	attempt, cancel := context.WithTimeout(ctx, console.ReportEvery)
+	defer cancel()
+	_, err = role.WriteReport(attempt, standby.Client, d.replica.Identity, sink.ReportKey, raw)
+	return err
+}
