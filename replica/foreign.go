@@ -36,6 +36,13 @@ func (f *foreignKeys) adopt(key string) bool {
 	return recorded
 }
 
+// loaded reports whether the record is known: a copy reads and writes it itself.
+func (f *foreignKeys) loaded() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keys != nil
+}
+
 func (f *foreignKeys) has(key string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -49,24 +56,45 @@ func (f *foreignKeys) add(key string) {
 	f.keys[key] = 0 // the revision counts only where the record is read again
 }
 
-// rememberForeign records keys that somebody else created on the standby and
-// that the primary does not have, so that no resync takes them for ours.
+// RememberSurplus records keys that a check found only on the standby, so that
+// no resync takes them for ours. It does nothing while this replica does not
+// replicate.
+func (r *Replica) RememberSurplus(ctx context.Context, keys []string) error {
+	s := r.live.Load()
+	if s == nil {
+		return nil
+	}
+	return s.remember(ctx, keys)
+}
+
+// rememberForeign does so with keys that somebody else created on the standby.
 func (s *session) rememberForeign(ctx context.Context, writes []Write) error {
+	var keys []string
 	for _, w := range writes {
-		if !w.Foreign || !w.Created || s.foreign.has(w.Key) {
+		if w.Foreign && w.Created {
+			keys = append(keys, w.Key)
+		}
+	}
+	return s.remember(ctx, keys)
+}
+
+// remember records the keys that the primary does not have.
+func (s *session) remember(ctx context.Context, keys []string) error {
+	for _, key := range keys {
+		if !s.foreign.loaded() || s.foreign.has(key) {
 			continue
 		}
-		there, err := s.primary.Get(ctx, w.Key, clientv3.WithKeysOnly())
+		there, err := s.primary.Get(ctx, key, clientv3.WithKeysOnly())
 		if err != nil {
-			return fmt.Errorf("look for %s on the primary: %w", w.Key, err)
+			return fmt.Errorf("look for %s on the primary: %w", key, err)
 		}
 		if len(there.Kvs) > 0 {
 			continue
 		}
-		if err := s.sink.Put(ctx, surplusKey(w.Key), ""); err != nil {
-			return fmt.Errorf("record %s as surplus: %w", w.Key, err)
+		if err := s.sink.Put(ctx, surplusKey(key), ""); err != nil {
+			return fmt.Errorf("record %s as surplus: %w", key, err)
 		}
-		s.foreign.add(w.Key)
+		s.foreign.add(key)
 	}
 	return nil
 }

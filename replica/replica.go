@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/understudy-dr/understudy/cluster"
@@ -70,6 +71,7 @@ var ErrLeads = errors.New("another daemon leads")
 type Replica struct {
 	Config
 	account *account
+	live    atomic.Pointer[session]
 	reached kv.Revision // the highest checkpoint this process has seen
 	watched kv.Revision // of the standby: all writes through it have been told to Hooks.Seen
 }

@@ -29,6 +29,8 @@ type session struct {
 
 func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	s.live.Store(s)
+	defer s.live.Store(nil)
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer cancel(nil)
@@ -63,21 +65,13 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 				return nil
 			}
 		}
-		if !guarding {
-			guarding = true
-			// A copy's own writes pass by as well, so that nothing which others
-			// wrote meanwhile is missed.
-			from := max(1, s.pinned) + 1
-			if s.pinned == 0 {
-				from = s.sink.Last().Revision + 1
-			}
-			if s.watched != 0 { // by an earlier session; somebody else may have led since
-				from = min(from, s.watched+1)
-			}
-			helpers.Go(func() { s.guard(ctx, from) })
-		}
 		if err := s.foreign.load(ctx, s.standby); err != nil {
 			return err
+		}
+		if !guarding {
+			guarding = true
+			from := s.guardFrom()
+			helpers.Go(func() { s.guard(ctx, from) })
 		}
 		err := s.stream(ctx)
 		reason := ReasonCompacted
@@ -188,6 +182,20 @@ func (s *session) look(ctx context.Context) error {
 			return cluster.Denied("read the primary", err)
 		}
 	}
+}
+
+// guardFrom is the standby's revision that the guard begins at. A copy's own
+// writes pass by as well, so that nothing which others wrote meanwhile is
+// missed; so does what others did under a leader in between.
+func (s *session) guardFrom() kv.Revision {
+	after := s.sink.Last().Revision
+	if s.pinned != 0 {
+		after = s.pinned
+	}
+	if s.watched != 0 {
+		after = min(after, s.watched)
+	}
+	return after + 1
 }
 
 // guard watches the standby for writes that are not ours.

@@ -73,6 +73,9 @@ func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides) error {
 			return nil
 		}
 		d.checked(report, err)
+		if err == nil {
+			err = d.replica.RememberSurplus(ctx, report.Surplus.Keys)
+		}
 		if err != nil {
 			return fmt.Errorf("check: %w", err)
 		}
