@@ -29,7 +29,7 @@ var commandGroups = []struct {
 	title    string
 	commands []func(*app) *cobra.Command
 }{
-	{"Begin:", []func(*app) *cobra.Command{newInitCmd, newConfigCmd}},
+	{"Begin:", []func(*app) *cobra.Command{newDemoCmd, newInitCmd, newConfigCmd}},
 	{"Replicate:", []func(*app) *cobra.Command{newSyncCmd}},
 	{"More:", []func(*app) *cobra.Command{newVersionCmd}}, // help and completion join the last group
 }

@@ -1,0 +1,348 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/internal/demo"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/verify"
+)
+
+func (s *stage) fill(ctx context.Context) error {
+	all, err := demo.Generate(demoObjects+demoSpare, s.encryption, s.view)
+	if err != nil {
+		return err
+	}
+	s.objects = all[:demoObjects]
+	for _, o := range all[demoObjects:] {
+		if o.In {
+			s.spare = append(s.spare, o)
+		}
+	}
+	f := &s.facts.Filled
+	f.Objects = len(s.objects)
+	for _, o := range s.objects {
+		if o.In {
+			f.InScope++
+		}
+		switch {
+		case o.Key.Resource == "secrets":
+			f.Secrets++
+		case strings.HasPrefix(string(o.Value), "{"):
+			f.JSON++
+		default:
+			f.Protobuf++
+		}
+	}
+	if err := demo.Fill(ctx, s.primary.Client, s.objects, s.ledger); err != nil {
+		return err
+	}
+	s.story.filled(s.facts)
+	return nil
+}
+
+// copy starts the replication and waits until the standby has everything.
+func (s *stage) copy(ctx context.Context) error {
+	began := time.Now()
+	if err := s.start(ctx); err != nil {
+		return err
+	}
+	p, err := await(ctx, s, "the first copy", s.resynced)
+	s.bar.end(err == nil)
+	if err != nil {
+		return err
+	}
+	c := &s.facts.Copied
+	c.Objects, c.SourceRevision, c.Seconds = p.Written, p.Revision, time.Since(began).Seconds()
+	secrets := registry.ResourcePrefix(s.view.Scope.RegistryPrefix(), "secrets")
+	resp, err := s.standby.Client.Get(ctx, secrets, clientv3.WithPrefix())
+	if err != nil {
+		return fmt.Errorf("read the standby's Secrets: %w", err)
+	}
+	for _, pair := range resp.Kvs {
+		if strings.HasPrefix(string(pair.Value), "k8s:enc:"+demo.StandbyProvider+":") {
+			c.Reencrypted++
+		}
+	}
+	s.story.copied(s.facts)
+	return nil
+}
+
+// stream lets the controllers of the primary write, and measures the lag.
+func (s *stage) stream(ctx context.Context) error {
+	rest := s.pickVictims()
+	before := len(s.ledger.Answers(0))
+	s.writers = demo.StartWriters(ctx, s.primary.Client, demoWriters, rest, s.spare, s.encryption, s.view, s.ledger, demoInterval)
+	if err := pause(ctx, demoStream); err != nil {
+		return err
+	}
+	writes := s.ledger.Answers(before)
+	if len(writes) == 0 {
+		return errors.New("the primary has acknowledged no write")
+	}
+	newest := slices.MaxFunc(writes, func(a, b demo.Write) int { return int(a.Revision - b.Revision) })
+	if err := s.meter.Wait(ctx, newest.Revision, demoPatience); err != nil {
+		return s.explain("follow the primary", err)
+	}
+	lags := s.meter.Lags(writes)
+	st := &s.facts.Streamed
+	st.Writers, st.Seconds, st.Acknowledged = demoWriters, demoStream.Seconds(), len(writes)
+	st.LagP50, st.LagP99 = milliseconds(demo.Percentile(lags, 50)), milliseconds(demo.Percentile(lags, 99))
+	state := s.replica.State()
+	st.Events, st.Transactions = state.Events, state.Transactions
+	s.story.streamed(s.facts)
+	return nil
+}
+
+// pickVictims takes two objects aside that nobody writes, and that would be
+// missed. It returns the others in scope.
+func (s *stage) pickVictims() (rest []demo.Object) {
+	wanted := func(o demo.Object) bool {
+		switch o.Key.GroupResource() {
+		case "machines.cluster.x-k8s.io":
+			return true
+		case "secrets":
+			return strings.HasSuffix(o.Key.Name, "-kubeconfig")
+		}
+		return false
+	}
+	taken := map[string]bool{}
+	for _, o := range s.objects {
+		switch {
+		case !o.In:
+		case wanted(o) && !taken[o.Key.Resource]:
+			taken[o.Key.Resource] = true
+			s.victims = append(s.victims, o)
+			s.facts.Tampered.Deleted = append(s.facts.Tampered.Deleted, o.Pair.Key)
+		default:
+			rest = append(rest, o)
+		}
+	}
+	slices.Sort(s.facts.Tampered.Deleted)
+	return rest
+}
+
+// check compares both sides while the writers go on.
+func (s *stage) check(ctx context.Context) error {
+	report, err := s.compare(ctx)
+	if err != nil {
+		return err
+	}
+	s.facts.Checked = toDemoCheck(report)
+	s.story.checked(s.facts.Checked)
+	if report.Verdict != verify.Consistent {
+		return s.wrong("the standby should be equal to the primary", report)
+	}
+	return nil
+}
+
+func (s *stage) compare(ctx context.Context) (verify.Report, error) {
+	report, err := verify.Run(ctx, s.sides(), s.view, verify.Options{Limit: 100})
+	if err != nil {
+		return report, s.explain("compare both sides", err)
+	}
+	return report, nil
+}
+
+// tamper deletes two keys on the standby, past the replication.
+func (s *stage) tamper(ctx context.Context) error {
+	t := &s.facts.Tampered
+	ops := make([]clientv3.Op, len(t.Deleted))
+	for i, key := range t.Deleted {
+		ops[i] = clientv3.OpDelete(key)
+	}
+	began := time.Now()
+	if _, err := s.standby.Client.Txn(ctx).Then(ops...).Commit(); err != nil {
+		return fmt.Errorf("delete keys on the standby: %w", err)
+	}
+	for range t.Deleted {
+		w, err := await(ctx, s, "the guard to notice the deletions", s.foreign)
+		if err != nil {
+			return err
+		}
+		if !w.Deleted || !slices.Contains(t.Deleted, w.Key) {
+			return fmt.Errorf("the guard noticed a foreign write to %s that nobody made", w.Key)
+		}
+	}
+	t.NoticedAfter = milliseconds(time.Since(began))
+	s.story.tampered(s.facts)
+	return nil
+}
+
+// seen is told of the standby's writes by the guard.
+func (s *stage) seen(writes []replica.Write, _ kv.Revision) {
+	for _, w := range writes {
+		if w.Foreign {
+			offer(s.foreign, w)
+		}
+	}
+}
+
+// find demands that the check finds exactly what was deleted.
+func (s *stage) find(ctx context.Context) error {
+	report, err := s.compare(ctx)
+	if err != nil {
+		return err
+	}
+	s.facts.Tampered.Check = toDemoCheck(report)
+	s.story.found(s.facts, s.named)
+	if report.Verdict != verify.Inconsistent || report.Differences() != report.Missed.Count ||
+		!slices.Equal(report.Missed.Keys, s.facts.Tampered.Deleted) {
+		return s.wrong(fmt.Sprintf("the check should have named %s", strings.Join(s.facts.Tampered.Deleted, " and ")), report)
+	}
+	return nil
+}
+
+// putBack lets the primary write the two objects once more, as their
+// controllers would sooner or later, and checks again.
+func (s *stage) putBack(ctx context.Context) error {
+	written, err := demo.Update(ctx, s.primary.Client, s.victims, s.encryption, s.view, s.ledger)
+	if err != nil {
+		return err
+	}
+	if err := s.meter.Wait(ctx, written, demoPatience); err != nil {
+		return s.explain("put the keys back", err)
+	}
+	report, err := s.compare(ctx)
+	if err != nil {
+		return err
+	}
+	s.facts.PutBack = toDemoCheck(report)
+	s.story.putBack(s.facts)
+	if report.Verdict != verify.Consistent {
+		return s.wrong("the standby should be equal to the primary again", report)
+	}
+	return nil
+}
+
+// named is a key for people.
+func (s *stage) named(key string) string {
+	k, _ := registry.ParseKey(s.view.Scope.RegistryPrefix(), key)
+	return fmt.Sprintf("%-8s %s", registry.Kind(k.GroupResource()), strings.TrimPrefix(k.Namespace+"/"+k.Name, "/"))
+}
+
+// kill cuts the primary off while the writers are at it.
+func (s *stage) kill(ctx context.Context) error {
+	before := len(s.ledger.Answers(0))
+	s.writers.SetInterval(0)
+	if err := pause(ctx, demoBurst); err != nil {
+		return err
+	}
+	if err := s.writers.Err(); err != nil {
+		return s.explain("write before the end", err)
+	}
+	s.primaryEtcd.Kill()
+	_ = s.writers.Stop() // they end with the primary
+	s.writers = nil
+	k := &demoKilled{Burst: len(s.ledger.Answers(before))}
+	s.facts.Killed = k
+	// The replication ends its session when it has applied all that it could read.
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for late := time.Now().Add(demoPatience); s.replica.State().Phase == replica.Streaming; {
+		if time.Now().After(late) {
+			return errors.New("the replication has not noticed that the primary is dead")
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// settle compares every acknowledged write with what the standby holds now.
+func (s *stage) settle(ctx context.Context) error {
+	checkpoint, err := sink.ReadCheckpoint(ctx, s.standby.Client)
+	if err != nil {
+		return err
+	}
+	holds, err := demo.ReadStandby(ctx, s.standby.Client, s.view)
+	if err != nil {
+		return err
+	}
+	account := s.ledger.Settle(holds)
+	k := s.facts.Killed
+	k.Acknowledged, k.Unanswered = account.Acknowledged, account.Unanswered
+	k.LastAcknowledged, k.Reached = account.Last, checkpoint.SourceRevision
+	k.Missing = len(account.Missing)
+	broken := account.Strange
+	for _, w := range account.Missing {
+		k.MissingWrites = append(k.MissingWrites, demoWrite{w.Key, w.Revision})
+		if w.Revision <= checkpoint.SourceRevision {
+			broken = append(broken, w.Key)
+		}
+	}
+	s.story.killed(s.facts, s.named)
+	if len(broken) > 0 {
+		return &remedy.Error{Op: "settle with the standby", Code: remedy.Mismatch,
+			Err:    fmt.Errorf("these keys are not what they were at the checkpoint's revision %d: %s", k.Reached, strings.Join(broken, ", ")),
+			Remedy: "this is a bug; please report it with this output"}
+	}
+	return nil
+}
+
+// end says how to go on.
+func (s *stage) end(context.Context) error {
+	s.facts.Seconds = s.story.elapsed().Seconds()
+	s.facts.Config = "" // removed with the rest
+	return s.opts.output.write(s.stdout, s.facts)
+}
+
+// linger leaves all running until it is interrupted.
+func (s *stage) linger(ctx context.Context) error {
+	err := s.writers.Stop()
+	s.writers = nil
+	if err != nil {
+		return s.explain("write to the end", err)
+	}
+	s.facts.Seconds = s.story.elapsed().Seconds()
+	if err := s.opts.output.write(s.stdout, s.facts); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.ended:
+		s.ended <- err
+		return err
+	}
+}
+
+// explain says what the replication is up to beside an error that may be its fault.
+func (s *stage) explain(op string, err error) error {
+	if why := s.replica.State().Err; why != nil {
+		err = fmt.Errorf("%w; the replication: %w", err, why)
+	}
+	return &remedy.Error{Op: op, Err: err, Remedy: "a very busy machine or a slow disk makes etcd give up; see more: understudy demo --verbose"}
+}
+
+func (s *stage) wrong(promise string, r verify.Report) error {
+	return &remedy.Error{Op: "check", Code: remedy.Mismatch,
+		Err:    fmt.Errorf("%s, but it is %s (%s): missed %v, surplus %v, differing %v, undecodable %v", promise, r.Verdict, r.Reason, r.Missed, r.Surplus, r.Differing, r.Undecodable),
+		Remedy: "this is a bug; please report it with this output"}
+}
+
+// pause waits while others work.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

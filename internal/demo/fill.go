@@ -1,0 +1,130 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/internal/fixture"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// Object is an object of the demo's management cluster.
+type Object struct {
+	kv.Pair // as the primary stores it
+	Key     registry.Key
+	In      bool // takes part in the replication
+	digest  Digest
+}
+
+// Generate makes n objects of a management cluster, encrypted for the primary.
+func Generate(n int, encryption *registry.Encryption, view *scope.View) ([]Object, error) {
+	objects := make([]Object, 0, n)
+	for p := range fixture.Generate(fixture.Options{Seed: 1, Objects: n, Encryption: encryption}) {
+		o, err := look(view, p)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, o)
+	}
+	return objects, nil
+}
+
+func look(view *scope.View, p kv.Pair) (Object, error) {
+	o := Object{Pair: p}
+	o.Key, _ = registry.ParseKey(view.Scope.RegistryPrefix(), p.Key)
+	seen, err := view.InPrimary(p.Key, p.Value)
+	if err != nil {
+		return o, fmt.Errorf("read a generated object: %w", err)
+	}
+	if o.In = seen.In; o.In {
+		o.digest = DigestOf(seen.Plain)
+	}
+	return o, nil
+}
+
+// Fill writes the objects to the primary, many at a time.
+func Fill(ctx context.Context, primary *clientv3.Client, objects []Object, ledger *Ledger) error {
+	const atOnce = 100
+	for len(objects) > 0 {
+		part := objects[:min(atOnce, len(objects))]
+		objects = objects[len(part):]
+		ops := make([]clientv3.Op, len(part))
+		for i, o := range part {
+			ops[i] = clientv3.OpPut(o.Pair.Key, string(o.Value))
+		}
+		resp, err := primary.Txn(ctx).Then(ops...).Commit()
+		if err != nil {
+			return fmt.Errorf("fill the primary: %w", err)
+		}
+		now := time.Now()
+		var writes []Write
+		for _, o := range part {
+			if o.In {
+				writes = append(writes, Write{o.Pair.Key, o.digest, kv.Revision(resp.Header.Revision), now})
+			}
+		}
+		ledger.Acknowledged(writes...)
+	}
+	return nil
+}
+
+// Update writes the next version of each object to the primary, in one
+// transaction, and returns its revision.
+func Update(ctx context.Context, primary *clientv3.Client, objects []Object,
+	encryption *registry.Encryption, view *scope.View, ledger *Ledger) (kv.Revision, error) {
+	rng := rand.New(rand.NewPCG(2, 0))
+	ops := make([]clientv3.Op, len(objects))
+	writes := make([]Write, len(objects))
+	for i, o := range objects {
+		next, err := look(view, fixture.Options{Encryption: encryption}.Mutate(rng, o.Pair))
+		if err != nil {
+			return 0, err
+		}
+		ops[i] = clientv3.OpPut(next.Pair.Key, string(next.Value))
+		writes[i] = Write{Key: next.Pair.Key, Object: next.digest}
+	}
+	resp, err := primary.Txn(ctx).Then(ops...).Commit()
+	if err != nil {
+		return 0, fmt.Errorf("write to the primary: %w", err)
+	}
+	for i := range writes {
+		writes[i].Revision, writes[i].Answered = kv.Revision(resp.Header.Revision), time.Now()
+	}
+	ledger.Acknowledged(writes...)
+	return kv.Revision(resp.Header.Revision), nil
+}
+
+// ReadStandby reads back what the standby holds in scope, decrypted with the
+// standby's own keys.
+func ReadStandby(ctx context.Context, standby *clientv3.Client, view *scope.View) (map[string]Digest, error) {
+	begin, end := view.Range()
+	cursor, err := source.Open(ctx, standby, begin, end, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read the standby: %w", err)
+	}
+	defer cursor.Close()
+	found := map[string]Digest{}
+	for {
+		p, ok, err := cursor.Next()
+		if err != nil {
+			return nil, fmt.Errorf("read the standby: %w", err)
+		}
+		if !ok {
+			return found, nil
+		}
+		object, err := view.InStandby(p.Key, p.Value)
+		if err != nil {
+			return nil, fmt.Errorf("read the standby: %w", err)
+		}
+		if object.In {
+			found[p.Key] = DigestOf(object.Plain)
+		}
+	}
+}
