@@ -58,9 +58,10 @@ var allowed = map[string][]string{
 
 	"cmd/understudy": union(vocabulary, pure, systems, features, faces, []string{"internal/fixture", "internal/demo"}),
 
-	"internal/house":   {},
-	"internal/fixture": union(vocabulary, pure),
-	"internal/demo":    union(vocabulary, pure, systems, []string{"internal/fixture"}),
+	"internal/acceptance": {},
+	"internal/house":      {},
+	"internal/fixture":    union(vocabulary, pure),
+	"internal/demo":       union(vocabulary, pure, systems, []string{"internal/fixture"}),
 }
 
 // The test kit stands outside: it uses nothing of the product, and the product
