@@ -31,8 +31,9 @@ type NoPointError struct{ Reason, Hint string }
 func (e *NoPointError) Error() string { return e.Reason }
 
 // Pin reads the newest Point. Where there is none it returns a *NoPointError;
-// any other error means that a side could not be read.
-func Pin(ctx context.Context, sides Sides) (Point, error) {
+// any other error means that a side could not be read. Of the primary it reads
+// keys below the scope's prefix only, which is all that a reader may have.
+func Pin(ctx context.Context, sides Sides, view *scope.View) (Point, error) {
 	resp, err := sides.Standby.Get(ctx, sink.CheckpointKey)
 	if err != nil {
 		return Point{}, fmt.Errorf("read the standby's checkpoint: %w", err)
@@ -41,7 +42,7 @@ func Pin(ctx context.Context, sides Sides) (Point, error) {
 	if err != nil {
 		return Point{}, err
 	}
-	source, err := sides.Primary.Get(ctx, sink.CheckpointKey, clientv3.WithCountOnly())
+	source, err := sides.Primary.Get(ctx, view.Scope.Prefix(), clientv3.WithCountOnly())
 	if err != nil {
 		return Point{}, fmt.Errorf("ask the primary who it is: %w", err)
 	}

@@ -42,7 +42,7 @@ func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Repo
 		opts.patience = newerWithin
 	}
 	started := time.Now()
-	point, err := Pin(ctx, sides)
+	point, err := Pin(ctx, sides, view)
 	for attempt := 1; err == nil; attempt++ {
 		var report Report
 		report, err = runAt(ctx, sides, view, point, started, opts)
@@ -57,7 +57,7 @@ func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Repo
 				"compact less often, or check from a place nearer to both clusters"), nil
 		}
 		reached := point.Source
-		if point, err = pinBeyond(ctx, sides, reached, opts.patience); err == nil && point.Source <= reached {
+		if point, err = pinBeyond(ctx, sides, view, reached, opts.patience); err == nil && point.Source <= reached {
 			return unknown(started, fmt.Sprintf("the primary no longer keeps revision %d, which the standby has reached, and the standby has reached no newer one within %s", reached, opts.patience),
 				"see why replication does not advance: understudy status"), nil
 		}
@@ -71,13 +71,13 @@ func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Repo
 
 // pinBeyond waits until the standby has reached a later revision of the
 // primary than reached; the Point of an earlier one means that it did not.
-func pinBeyond(ctx context.Context, sides Sides, reached kv.Revision, patience time.Duration) (Point, error) {
+func pinBeyond(ctx context.Context, sides Sides, view *scope.View, reached kv.Revision, patience time.Duration) (Point, error) {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(patience / 50)
 	defer tick.Stop()
 	for {
-		p, err := Pin(ctx, sides)
+		p, err := Pin(ctx, sides, view)
 		if err != nil || p.Source > reached {
 			return p, err
 		}

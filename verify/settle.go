@@ -48,7 +48,7 @@ func (a *Account) settle(ctx context.Context, sides Sides, view *scope.View, key
 	}
 	var point Point
 	var results []Result
-	point, err = Pin(ctx, sides)
+	point, err = Pin(ctx, sides, view)
 	if err == nil {
 		results, err = CompareKeys(ctx, sides, view, keys, point.Source, point.Standby)
 	}
