@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coreos/go-semver/semver"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -117,7 +118,22 @@ func (c *Cluster) probe(ctx context.Context) error {
 type Identity struct {
 	ID       uint64
 	Revision kv.Revision
-	Version  string // of the member that answered, "3.6.16"
+	Version  string // the lowest among the members that answer, "3.6.16"
+}
+
+// TellsProgress reports whether a progress notification of this etcd means
+// what it says: that all earlier events have been sent. Before 3.4.25 and 3.5.8
+// it could overtake them (etcd issue 15220).
+func (i Identity) TellsProgress() bool {
+	v, err := semver.NewVersion(i.Version)
+	if err != nil {
+		return false
+	}
+	since := semver.Version{Major: 3, Minor: 5, Patch: 8}
+	if v.Major == 3 && v.Minor == 4 {
+		since = semver.Version{Major: 3, Minor: 4, Patch: 25}
+	}
+	return !v.LessThan(since)
 }
 
 // Identify reads who the cluster is and its newest revision, by a linearizable
@@ -132,12 +148,17 @@ func (c *Cluster) Identify(ctx context.Context, key string) (Identity, error) {
 	}
 	id := Identity{ID: resp.Header.ClusterId, Revision: kv.Revision(resp.Header.Revision)}
 	for _, endpoint := range c.config.Endpoints {
-		if s, err := c.Client.Status(attempt, endpoint); err == nil {
+		if s, err := c.Client.Status(attempt, endpoint); err == nil && (id.Version == "" || older(s.Version, id.Version)) {
 			id.Version = s.Version
-			break
 		}
 	}
 	return id, nil
+}
+
+func older(a, b string) bool {
+	va, errA := semver.NewVersion(a)
+	vb, errB := semver.NewVersion(b)
+	return errA == nil && errB == nil && va.LessThan(*vb)
 }
 
 // FormatID writes a cluster ID the way etcdctl does in its table output.

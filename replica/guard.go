@@ -29,7 +29,7 @@ func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from
 	begin, end := view.Range()
 	// One watch over both ranges keeps the events of a transaction together.
 	begin, end = min(begin, sink.Root), max(end, kv.PrefixEnd(sink.Root))
-	err := source.Watch(ctx, standby, begin, end, from, func(e source.Events) error {
+	err := source.Watch(ctx, standby, source.Span{Begin: begin, End: end, From: from}, func(e source.Events) error {
 		var writes []Write
 		for start := 0; start < len(e.Changes); {
 			stop := start

@@ -199,7 +199,7 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	s := &session{
 		Replica: r, primary: primary.Client, standby: standby.Client,
 		sink: sink.New(standby.Client, leader.Fence(facts.StandbyRole), r.Limits, facts.Checkpoint),
-		id:   cluster.FormatID(facts.Primary.ID),
+		id:   cluster.FormatID(facts.Primary.ID), distrust: !facts.Primary.TellsProgress(),
 	}
 	if once {
 		s.until = facts.Primary.Revision

@@ -22,6 +22,7 @@ type session struct {
 	primary, standby *clientv3.Client
 	sink             *sink.Sink
 	id               string      // the primary's cluster ID
+	distrust         bool        // the primary's progress notifications
 	until            kv.Revision // end when it is reached; 0 = never
 	pinned           kv.Revision // the standby's, at which a copy read it; 0 = no copy
 	foreign          foreignKeys
@@ -121,7 +122,7 @@ func (s *session) stream(ctx context.Context) error {
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, until: s.until,
 		observe: s.advance,
 		heard:   s.heard,
-		settled: s.account.lag.has,
+		settled: s.account.lag.has, distrust: s.distrust,
 		adopt:   s.foreign.adopt,
 	}
 	return st.run(ctx)

@@ -25,6 +25,7 @@ type stream struct {
 	primary, standby *clientv3.Client
 	view             *scope.View
 	sink             *sink.Sink
+	distrust         bool        // the primary's progress notifications
 	until            kv.Revision // end when the checkpoint has reached it; 0 = never
 	observe          func(applied)
 	adopt            func(key string) bool // see foreignKeys.adopt
@@ -50,7 +51,7 @@ func (s *stream) run(ctx context.Context) error {
 	go func() {
 		defer close(watching)
 		begin, end := s.view.Range()
-		q.close(source.Watch(ctx, s.primary, begin, end, from+1, func(e source.Events) error {
+		q.close(source.Watch(ctx, s.primary, source.Span{Begin: begin, End: end, From: from + 1, IgnoreProgress: s.distrust}, func(e source.Events) error {
 			wanted, err := s.wanted(ctx, e.Changes)
 			if err != nil {
 				return err

@@ -30,8 +30,17 @@ type Events struct {
 	Through kv.Revision
 }
 
-// Watch delivers every change to the keys in [begin, end) from revision from
-// on, in order and without a gap, until ctx ends or an error says why not. It
+// Span is what a watch covers.
+type Span struct {
+	Begin, End string      // the keys in [Begin, End)
+	From       kv.Revision // the first revision
+	// IgnoreProgress makes only changes count for Events.Through, for an etcd
+	// whose progress notifications cannot be trusted.
+	IgnoreProgress bool
+}
+
+// Watch delivers every change in the span, in order and without a gap, until
+// ctx ends or an error says why not. It
 // calls deliver from one goroutine and waits for it, so a slow caller slows the
 // stream down instead of filling memory: etcd's own Go watcher queues without
 // limit, which is why Watch speaks the protocol itself.
@@ -39,7 +48,7 @@ type Events struct {
 // All changes of one revision arrive in one call. Progress is asked for every
 // second; a stream that answers nothing for ten is given up with ErrSilent. A
 // member that has lost its leader ends the stream (etcd's "require leader").
-func Watch(ctx context.Context, client *clientv3.Client, begin, end string, from kv.Revision, deliver func(Events) error) error {
+func Watch(ctx context.Context, client *clientv3.Client, span Span, deliver func(Events) error) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	stream, err := pb.NewWatchClient(client.ActiveConnection()).Watch(ctx)
@@ -50,7 +59,7 @@ func Watch(ctx context.Context, client *clientv3.Client, begin, end string, from
 	// revision to come (mvcc/watchable_store.go, progressIfSync). So the watch
 	// begins at the revision before, whose changes are left out below.
 	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-		Key: []byte(begin), RangeEnd: []byte(end), StartRevision: int64(max(1, from-1)), Fragment: true, ProgressNotify: true,
+		Key: []byte(span.Begin), RangeEnd: []byte(span.End), StartRevision: int64(max(1, span.From-1)), Fragment: true, ProgressNotify: true,
 	}}})
 	if err != nil {
 		return watchError(ctx, err)
@@ -73,7 +82,7 @@ func Watch(ctx context.Context, client *clientv3.Client, begin, end string, from
 			}
 		}
 	}()
-	err = pump(ctx, stream, received, from, deliver)
+	err = pump(ctx, stream, received, span, deliver)
 	cancel()
 	for range received { //nolint:revive // waits for the receiver
 	}
@@ -85,9 +94,9 @@ func Watch(ctx context.Context, client *clientv3.Client, begin, end string, from
 
 var errStreamEnded = errors.New("stream ended")
 
-func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.WatchResponse, from kv.Revision, deliver func(Events) error) error {
-	parts := assembler{from: from}
-	through := from - 1
+func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.WatchResponse, span Span, deliver func(Events) error) error {
+	parts := assembler{from: span.From}
+	through := span.From - 1
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	heard := time.Now()
@@ -116,7 +125,7 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 			if !whole {
 				continue
 			}
-			if len(events.Changes) == 0 && events.Through <= through {
+			if len(events.Changes) == 0 && (events.Through <= through || span.IgnoreProgress) {
 				events.Through = through
 			}
 			if err := deliver(events); err != nil {
