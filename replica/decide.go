@@ -32,6 +32,7 @@ const (
 	ReasonScope       = "scope-changed"
 	ReasonCompacted   = "checkpoint-compacted"
 	ReasonRolledBack  = "standby-rolled-back"
+	ReasonNoProgress  = "no-trusted-progress"
 	ReasonMended      = "unreadable-value-mended"
 )
 

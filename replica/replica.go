@@ -203,6 +203,9 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	}
 	if once {
 		s.until = facts.Primary.Revision
+		if s.distrust && decision.Copy == "" { // nothing would say that the end is reached
+			decision.Copy = ReasonNoProgress
+		}
 	}
 	return s.run(ctx, decision, leader.Lost())
 }

@@ -179,7 +179,7 @@ func TestAccountFollowsTheStandby(t *testing.T) {
 
 // feed tells the account of every write to the standby.
 func feed(t *testing.T, s *stage, a *Account) error {
-	return source.Watch(t.Context(), s.sides.Standby, "/", "0", 1, func(e source.Events) error {
+	return source.Watch(t.Context(), s.sides.Standby, source.Span{Begin: "/", End: "0", From: 1}, func(e source.Events) error {
 		ours := map[kv.Revision]bool{}
 		for _, c := range e.Changes {
 			ours[c.Revision] = ours[c.Revision] || c.Key == sink.CheckpointKey

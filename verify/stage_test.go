@@ -119,7 +119,7 @@ func (s *stage) replicate(view *scope.View) *replicator {
 	go func() {
 		defer close(r.done)
 		begin := view.Scope.Prefix()
-		err := source.Watch(ctx, s.sides.Primary, begin, kv.PrefixEnd(begin), 1, func(e source.Events) error { return r.apply(ctx, e) })
+		err := source.Watch(ctx, s.sides.Primary, source.Span{Begin: begin, End: kv.PrefixEnd(begin), From: 1}, func(e source.Events) error { return r.apply(ctx, e) })
 		if !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 			s.t.Errorf("replicator: %v", err)
 		}
