@@ -6,8 +6,8 @@
 // It is pure: bytes in, facts out. It reaches no cluster, file, clock or log,
 // keeps no state between calls, and everything in it may be used by several
 // goroutines at once. Nothing in it panics, whatever the bytes are. It never
-// writes to the bytes it is given, and what it returns as a copy of nothing
-// (Recode, Decrypt) may share memory with them.
+// writes to the bytes it is given; Meta shares no memory with them, what
+// Decrypt, Encrypt and Recode return may.
 //
 // The rules are those of Kubernetes 1.36; where one comes from a certain file
 // of Kubernetes, the comment beside it names the file.

@@ -6,6 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apiserver/pkg/storage/value"
@@ -132,7 +133,10 @@ func isWhole(plain []byte) bool {
 func keyLabel(stored []byte) string {
 	parts := strings.SplitN(string(stored[len(encryptedPrefix):min(len(stored), 512)]), ":", 4)
 	if len(parts) < 4 {
-		return "an unknown provider"
+		return "a provider that it does not name"
+	}
+	if !slices.Contains([]string{aescbcKind, aesgcmKind, secretboxKind, kmsKind}, parts[0]) {
+		return fmt.Sprintf("the unknown provider %.20q", parts[0])
 	}
 	return fmt.Sprintf("%s key %q", parts[0], parts[2])
 }
