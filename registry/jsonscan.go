@@ -12,8 +12,8 @@ const maxDepth = 10_000
 
 // jsonScanner walks JSON once, from the start to the end, checking all of it
 // (RFC 8259, as strictly as encoding/json) and copying only what is asked for.
-// A value of 2 KiB takes it a fifth of the time that validating first and
-// looking up then does, and metadata is read for every object of a cluster.
+// It takes a fraction of the time that validating the value first and
+// looking names up then would, and metadata is read for every object of a cluster.
 //
 // Its methods consume one element each and report whether it was well-formed;
 // after false, err says what is wrong where, and no other may be called.
