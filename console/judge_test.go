@@ -66,9 +66,12 @@ func TestJudge(t *testing.T) {
 			f.Paused = &Pause{Since: now.Add(-time.Hour), Reason: "upgrade"}
 			f.Report.State = Paused
 		}, AtRisk, "paused"},
-		"halted":       {func(f *Facts) { f.Report.State, f.Report.Error = Halted, "too large" }, AtRisk, "halted"},
-		"connecting":   {func(f *Facts) { f.Report.State, f.Report.Since = Connecting, now.Add(-5*time.Second) }, Unverified, "connecting"},
-		"disconnected": {func(f *Facts) { f.Report.State, f.Report.Since = Connecting, now.Add(-time.Minute) }, AtRisk, "disconnected"},
+		"halted":                             {func(f *Facts) { f.Report.State, f.Report.Error = Halted, "too large" }, AtRisk, "halted"},
+		"halted, and gave up the lead":       {func(f *Facts) { f.Leader, f.Report.State = "", Halted }, AtRisk, "halted"},
+		"halted long ago":                    {func(f *Facts) { f.Leader, f.Report.State, f.Report.Time = "", Halted, now.Add(-time.Hour) }, AtRisk, "no-daemon"},
+		"disconnected, and gave up the lead": {func(f *Facts) { f.Leader, f.Report.State = "", Connecting }, AtRisk, "disconnected"},
+		"connecting":                         {func(f *Facts) { f.Report.State, f.Report.Since = Connecting, now.Add(-5*time.Second) }, Unverified, "connecting"},
+		"disconnected":                       {func(f *Facts) { f.Report.State, f.Report.Since = Connecting, now.Add(-time.Minute) }, AtRisk, "disconnected"},
 		"last check differs": {func(f *Facts) {
 			f.Report.Live = nil
 			f.Report.LastCheck.Verdict, f.Report.LastCheck.Missed = Inconsistent, 2

@@ -91,7 +91,7 @@ var rules = []rule{
 		return "", ""
 	}},
 	{AtRisk, "no-daemon", func(f Facts) (string, string) {
-		if f.Standby.Reachable && f.Leader == "" && f.Paused == nil {
+		if f.Standby.Reachable && f.leaderless() {
 			return "no daemon replicates", "understudy sync"
 		}
 		return "", ""
@@ -150,7 +150,7 @@ var rules = []rule{
 	}},
 	{Unverified, "silent-daemon", func(f Facts) (string, string) {
 		switch {
-		case f.Leader == "" || f.speaks():
+		case f.Leader == "", f.speaks():
 			return "", ""
 		case f.Report == nil || f.Report.Identity != f.Leader:
 			return f.Leader + " leads and has not reported yet", statusAgain
@@ -222,7 +222,7 @@ func (l Lag) known() bool { return l.Known && l.Seconds != nil && l.Revisions !=
 
 // reachesPrimary reports whether the daemon does, by its own account.
 func (f Facts) reachesPrimary() bool {
-	return f.speaks() && f.Report.State == Streaming && f.Report.PrimaryConnected
+	return f.speaks() && f.Leader != "" && f.Report.State == Streaming && f.Report.PrimaryConnected
 }
 
 func (f Facts) disconnected() bool { return f.speaks() && f.Report.State == Connecting }

@@ -75,8 +75,9 @@ type Reason struct {
 
 // Daemon is what is known of the daemon that leads.
 type Daemon struct {
-	Leader  string           `json:"leader"` // "" = none
-	State   string           `json:"state"`  // "unknown" where it says nothing
+	Leader  string           `json:"leader"`            // "" = none
+	Speaker string           `json:"speaker,omitempty"` // whose words the following are
+	State   string           `json:"state"`             // "unknown" where it says nothing
 	Since   *time.Time       `json:"since,omitempty"`
 	Error   string           `json:"error,omitempty"`
 	Remedy  string           `json:"remedy,omitempty"`
@@ -123,7 +124,7 @@ func Judge(f Facts) Status {
 	}
 	if f.speaks() {
 		r := f.Report
-		s.Daemon.State, s.Daemon.Since, s.Daemon.Error, s.Daemon.Remedy = r.State, &r.Since, r.Error, r.Remedy
+		s.Daemon.Speaker, s.Daemon.State, s.Daemon.Since, s.Daemon.Error, s.Daemon.Remedy = r.Identity, r.State, &r.Since, r.Error, r.Remedy
 		s.Lag = r.Lag
 	}
 	for _, verdict := range verdicts {
@@ -145,9 +146,20 @@ func Judge(f Facts) Status {
 	return s
 }
 
-// speaks reports whether the daemon that leads has said lately how it is.
+// speaks reports whether the daemon that leads has said lately how it is, or,
+// where none leads, the last one that did: a daemon that has halted or lost its
+// connection gives up the lead.
 func (f Facts) speaks() bool {
-	return f.Leader != "" && f.Report != nil && f.Report.Identity == f.Leader && f.reportAge() <= staleAfter
+	return f.Report != nil && (f.Leader == "" || f.Report.Identity == f.Leader) && f.reportAge() <= staleAfter
+}
+
+// leaderless reports whether nobody replicates, and the one who did last has
+// not said why.
+func (f Facts) leaderless() bool {
+	if f.Leader != "" || f.Paused != nil {
+		return false
+	}
+	return !f.speaks() || f.Report.State != Halted && f.Report.State != Connecting
 }
 
 // reportAge is how far the report's time is from now, in either direction: one

@@ -145,13 +145,16 @@ func (l Lag) line() string {
 }
 
 func (s Status) daemonLine() string {
-	switch {
-	case s.Daemon.Leader == "" && s.Standby.Reachable:
-		return "none leads"
-	case s.Daemon.Leader == "":
-		return "unknown"
-	}
 	line := s.Daemon.Leader + ", " + s.Daemon.State
+	switch {
+	case s.Daemon.Leader != "":
+	case !s.Standby.Reachable:
+		return "unknown"
+	case s.Daemon.Speaker == "":
+		return "none leads"
+	default:
+		line = "none leads; " + s.Daemon.Speaker + " said: " + s.Daemon.State
+	}
 	if s.Daemon.Since != nil {
 		line += " for " + age(s.Time.Sub(*s.Daemon.Since))
 	}
