@@ -38,8 +38,8 @@ the exact check find them, kills the primary in the middle of writes, and counts
 what was acknowledged and is not on the standby. It takes some seconds, needs no
 root and no network, and leaves nothing behind.
 
-With --keep nothing is killed: both clusters and the replication go on until
-they are interrupted, for trying the other commands on them.
+With --keep nothing is killed: both clusters and a daemon between them go on
+until they are interrupted, for trying the other commands on them.
 
 Exit status: 0 all went as promised, 1 it could not be shown, 6 the check missed
 a difference or the standby lacks what it should have.`,

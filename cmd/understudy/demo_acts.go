@@ -93,7 +93,7 @@ func (s *stage) stream(ctx context.Context) error {
 	}
 	newest := slices.MaxFunc(writes, func(a, b demo.Write) int { return int(a.Revision - b.Revision) })
 	if err := s.meter.Wait(ctx, newest.Revision, demoPatience); err != nil {
-		return s.explain("follow the primary", err)
+		return s.explain(ctx, "follow the primary", err)
 	}
 	lags := s.meter.Lags(writes)
 	st := &s.facts.Streamed
@@ -150,7 +150,7 @@ func (s *stage) check(ctx context.Context) error {
 func (s *stage) compare(ctx context.Context) (verify.Report, error) {
 	report, err := verify.Run(ctx, s.sides(), s.view, verify.Options{Limit: 100})
 	if err != nil {
-		return report, s.explain("compare both sides", err)
+		return report, s.explain(ctx, "compare both sides", err)
 	}
 	return report, nil
 }
@@ -212,7 +212,7 @@ func (s *stage) putBack(ctx context.Context) error {
 		return err
 	}
 	if err := s.meter.Wait(ctx, written, demoPatience); err != nil {
-		return s.explain("put the keys back", err)
+		return s.explain(ctx, "put the keys back", err)
 	}
 	report, err := s.compare(ctx)
 	if err != nil {
@@ -240,7 +240,7 @@ func (s *stage) kill(ctx context.Context) error {
 		return err
 	}
 	if err := s.writers.Err(); err != nil {
-		return s.explain("write before the end", err)
+		return s.explain(ctx, "write before the end", err)
 	}
 	s.primaryEtcd.Kill()
 	_ = s.writers.Stop() // they end with the primary
@@ -301,28 +301,32 @@ func (s *stage) end(context.Context) error {
 	return s.opts.output.write(s.stdout, s.facts)
 }
 
-// linger leaves all running until it is interrupted.
+// linger leaves both clusters running until it is interrupted, with a daemon
+// between them.
 func (s *stage) linger(ctx context.Context) error {
 	err := s.writers.Stop()
 	s.writers = nil
 	if err != nil {
-		return s.explain("write to the end", err)
+		return s.explain(ctx, "write to the end", err)
 	}
-	s.facts.Seconds = s.story.elapsed().Seconds()
+	s.halt()
+	err = <-s.ended
+	s.replica = nil
+	if err != nil {
+		return err
+	}
+	s.facts.Seconds, s.facts.Listen = s.story.elapsed().Seconds(), s.pair.Listen
 	if err := s.opts.output.write(s.stdout, s.facts); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-s.ended:
-		s.ended <- err
-		return err
-	}
+	return runSync(ctx, s.app, s.pair)
 }
 
 // explain says what the replication is up to beside an error that may be its fault.
-func (s *stage) explain(op string, err error) error {
+func (s *stage) explain(ctx context.Context, op string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if why := s.replica.State().Err; why != nil {
 		err = fmt.Errorf("%w; the replication: %w", err, why)
 	}

@@ -24,6 +24,7 @@ type demoFacts struct {
 	PutBack  demoCheck    `json:"putBack"`  // the check after that
 	Killed   *demoKilled  `json:"killed,omitempty"`
 	Config   string       `json:"config,omitempty"` // for other commands, with --keep
+	Listen   string       `json:"listen,omitempty"` // of the daemon, with --keep
 	Seconds  float64      `json:"seconds"`
 }
 
@@ -168,8 +169,7 @@ func (s *story) tampered(f demoFacts) {
 
 func (s *story) found(f demoFacts, named func(string) string) {
 	c := f.Tampered.Check
-	s.line("check", grouped(len(c.Missed)), "missed: %s at revisions %s = %s", s.verdict(false, string(c.Verdict)),
-		grouped(c.SourceRevision), grouped(c.StandbyRevision))
+	s.line("check", grouped(len(c.Missed)), "missed of %s: %s", grouped(c.Compared), s.consistency(c))
 	for _, key := range c.Missed {
 		s.detail(named(key))
 	}
@@ -211,10 +211,11 @@ func (f demoFacts) writeTable(w io.Writer) error {
 		_, err := io.WriteString(w, b.String())
 		return err
 	}
-	fmt.Fprintf(&b, "\nBoth clusters and the replication go on until Ctrl-C:\n\n")
+	fmt.Fprintf(&b, "\nBoth clusters and a daemon between them go on until Ctrl-C. In another terminal:\n\n")
 	fmt.Fprintf(&b, "  export UNDERSTUDY_CONFIG=%s\n", f.Config)
 	b.WriteString("  understudy status\n")
 	b.WriteString("  understudy check\n")
+	fmt.Fprintf(&b, "  curl http://%s/check\n", f.Listen)
 	fmt.Fprintf(&b, "  etcdctl --endpoints %s get --prefix --keys-only /registry/   # primary\n", f.Primary.Endpoint)
 	fmt.Fprintf(&b, "  etcdctl --endpoints %s get --prefix --keys-only /registry/   # standby\n", f.Standby.Endpoint)
 	_, err := io.WriteString(w, b.String())

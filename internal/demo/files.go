@@ -43,6 +43,7 @@ standby:
   encryption: spb-encryption.yaml
 sync:
   leaseTTL: 3s
+listen: %s
 `
 
 // WriteConfig writes a configuration for the pair and both sides'
@@ -50,7 +51,11 @@ sync:
 // the configuration.
 func WriteConfig(dir string, primary, standby *Etcd) (string, error) {
 	file := filepath.Join(dir, "understudy.yaml")
-	config := fmt.Sprintf(configFile, primary.Endpoint, standby.Endpoint)
+	listen, err := freeURL()
+	if err != nil {
+		return "", err
+	}
+	config := fmt.Sprintf(configFile, primary.Endpoint, standby.Endpoint, listen.Host)
 	return file, errors.Join(
 		os.WriteFile(filepath.Join(dir, "moscow-encryption.yaml"), encryption(PrimaryProvider, "moscow-1"), 0o600),
 		os.WriteFile(filepath.Join(dir, "spb-encryption.yaml"), encryption(StandbyProvider, "spb-1"), 0o600),
