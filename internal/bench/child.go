@@ -25,7 +25,7 @@ type child struct {
 	*proc.Process
 	name  string
 	began time.Time
-	peak  chan int64
+	last  chan usage
 }
 
 // start runs a program as a contestant.
@@ -37,29 +37,9 @@ func (b *bench) start(name string, spec proc.Spec) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &child{Process: p, name: name, began: began, peak: make(chan int64, 1)}
-	go c.watchPeak()
+	c := &child{Process: p, name: name, began: began, last: make(chan usage, 1)}
+	go c.watchUsage()
 	return c, nil
-}
-
-// watchPeak reads the process's own account of its peak, which only grows,
-// until there is none any more. (What the kernel reports after the end,
-// ru_maxrss, counts the parent's memory at the fork too.)
-func (c *child) watchPeak() {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	var peak int64
-	for {
-		if now, err := c.PeakRSS(); err == nil {
-			peak = max(peak, now)
-		}
-		select {
-		case <-tick.C:
-		case <-c.Exited():
-			c.peak <- peak
-			return
-		}
-	}
 }
 
 // end waits until the process ends by itself, and returns how long it ran.
@@ -71,13 +51,6 @@ func (c *child) end(ctx context.Context) (time.Duration, error) {
 		c.Kill()
 		return 0, fmt.Errorf("wait for %s: %w\n%s", c.name, ctx.Err(), c.LogTail(10))
 	}
-}
-
-// peakRSS is the most memory the process had. It has ended.
-func (c *child) peakRSS() int64 {
-	peak := <-c.peak
-	c.peak <- peak
-	return peak
 }
 
 // said tells whether the output holds a text.

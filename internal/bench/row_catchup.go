@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -56,48 +55,51 @@ func (b *bench) catchUp(ctx context.Context, r *Result) error {
 	r.note("%d keys of %d bytes; %d transactions of one put each were made while nobody mirrored", keys, valueBytes, revisions)
 	r.note("timed from the start of the process until the last of them can be read on the standby")
 
-	ours := r.figure(ourName, "revisions/s")
+	ours := r.costs(ourName, "revisions/s")
 	for round, s := range standbys[:b.rounds] {
-		took, err := b.timeCatchUp(ctx, s, last, revisions, round == 0, primary, func() (*child, error) {
+		c, err := b.timeCatchUp(ctx, s, last, round == 0, primary, func() (*child, error) {
 			return b.startSync(primary, s, b.profile("catchup"))
 		})
 		if err != nil {
 			return err
 		}
-		ours.add(rate(revisions, took))
+		ours.add(revisions, c)
 	}
-	mirror := r.figure(mirrorName, "revisions/s")
+	mirror := r.costs(mirrorName, "revisions/s")
 	for _, s := range standbys[b.rounds:] {
-		took, err := b.timeCatchUp(ctx, s, last, revisions, true, primary, func() (*child, error) {
+		c, err := b.timeCatchUp(ctx, s, last, true, primary, func() (*child, error) {
 			return b.startMirror(primary, s, from+1)
 		})
 		if err != nil {
 			return err
 		}
-		mirror.add(rate(revisions, took))
+		mirror.add(revisions, c)
 	}
-	r.atLeast(10, fmt.Sprintf("catching up %s revisions, beside make-mirror", number(float64(revisions))), ours, mirror)
+	r.atLeast(10, fmt.Sprintf("catching up %s revisions, beside make-mirror", number(float64(revisions))), ours.rate, mirror.rate)
 	return nil
 }
 
-func (b *bench) timeCatchUp(ctx context.Context, standby *etcdproc.Cluster, last kv.Pair, revisions int, compare bool, primary *etcdproc.Cluster, start func() (*child, error)) (time.Duration, error) {
+func (b *bench) timeCatchUp(ctx context.Context, standby *etcdproc.Cluster, last kv.Pair, compare bool, primary *etcdproc.Cluster, start func() (*child, error)) (cost, error) {
 	settle()
+	before := cpuOf(primary, standby)
 	arrived := expect(ctx, standby.Client(), last.Key, string(last.Value))
 	c, err := start()
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	defer c.Stop()
 	took, err := arrived.wait(ctx, c, c.began)
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
+	etcds := cpuOf(primary, standby) - before
 	c.Stop()
-	b.say("  %s: %.2f s, %s revisions/s, peak %.0f MiB", c.name, seconds(took), number(rate(revisions, took)), mebibytes(c.peakRSS()))
+	used := cost{took, c.used(), etcds}
+	b.say("  %s: %v", c.name, used)
 	if compare {
 		err = expectEqual(ctx, primary, standby)
 	}
-	return took, err
+	return used, err
 }
 
 // writeRevisions changes the objects one by one, n times in all, each in a

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
-	"time"
 )
 
 // deepCheck compares both sides in full, beside reading them and no more.
@@ -25,42 +23,46 @@ func (b *bench) deepCheck(ctx context.Context, r *Result) error {
 	}
 	r.note("%d keys of %d bytes on each side, equal; timed from the start of the process to its end", n, valueBytes)
 
-	ours := r.figure(ourName, "keys/s")
-	peak := r.figure(ourName+", peak memory", "MiB")
-	var ceilings []*Figure
+	ours := r.costs(ourName, "keys/s")
+	var ceilings []costs
 	for _, c := range readCeilings {
-		ceilings = append(ceilings, r.figure(c.String(), "keys/s"))
+		ceilings = append(ceilings, r.costs(c.String(), "keys/s"))
 	}
-	timed := func(c *child, err error, proof string) (time.Duration, error) {
+	timed := func(name, proof string, start func() (*child, error)) (cost, error) {
+		before := cpuOf(primary, standby)
+		c, err := start()
 		if err != nil {
-			return 0, err
+			return cost{}, err
 		}
 		took, err := c.end(ctx)
 		if err != nil {
-			return 0, err
+			return cost{}, err
 		}
-		b.say("  %s: %.2f s, %s keys/s, peak %.0f MiB", c.name, seconds(took), number(rate(n, took)), mebibytes(c.peakRSS()))
-		return took, c.said(proof)
+		used := cost{took, c.used(), cpuOf(primary, standby) - before}
+		b.say("  %s: %v", name, used)
+		return used, c.said(proof)
 	}
 	settle()
 	for range b.rounds {
-		c, err := b.startCheck(primary, standby, b.profile("check"))
-		took, err := timed(c, err, `"verdict":"consistent"`)
+		c, err := timed(ourName, `"verdict":"consistent"`, func() (*child, error) {
+			return b.startCheck(primary, standby, b.profile("check"))
+		})
 		if err != nil {
 			return err
 		}
-		ours.add(rate(n, took))
-		peak.add(mebibytes(c.peakRSS()))
+		ours.add(n, c)
 		for i, how := range readCeilings {
-			c, err := b.startCeiling(how, primary, standby)
-			took, err := timed(c, err, fmt.Sprintf(`"keys":%d}`, 2*n))
+			c, err := timed(how.String(), fmt.Sprintf(`"keys":%d}`, 2*n), func() (*child, error) {
+				return b.startCeiling(how, primary, standby)
+			})
 			if err != nil {
 				return err
 			}
-			ceilings[i].add(rate(n, took))
+			ceilings[i].add(n, c)
 		}
 	}
-	best := slices.MaxFunc(ceilings, func(a, b *Figure) int { return int(a.Median - b.Median) })
-	r.atLeast(0.8, fmt.Sprintf("deep check of %s keys, beside the bare reading of both sides", number(float64(n))), ours, best)
+	bare := best(ceilings)
+	r.atLeast(0.8, fmt.Sprintf("deep check of %s keys, beside the bare reading of both sides", number(float64(n))), ours.rate, bare.rate)
+	r.note("the best ceiling: %s", bare.rate.Name)
 	return nil
 }

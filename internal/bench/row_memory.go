@@ -74,7 +74,7 @@ func (b *bench) measurePeak(ctx context.Context, n int, primary *etcdproc.Cluste
 	if err := firstError(expectReached(ctx, primary, standby), expectCount(ctx, standby, n)); err != nil {
 		return fmt.Errorf("%w\n%s", err, c.LogTail(10))
 	}
-	inCopy.add(mebibytes(c.peakRSS()))
+	inCopy.add(mebibytes(c.used().peak))
 	check, err := b.startCheck(primary, standby, "")
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (b *bench) measurePeak(ctx context.Context, n int, primary *etcdproc.Cluste
 	if err := check.said(`"verdict":"consistent"`); err != nil {
 		return err
 	}
-	inCheck.add(mebibytes(check.peakRSS()))
-	b.say("  %s keys: first copy %.0f MiB, deep check %.0f MiB", number(float64(n)), mebibytes(c.peakRSS()), mebibytes(check.peakRSS()))
+	inCheck.add(mebibytes(check.used().peak))
+	b.say("  %s keys: first copy %.0f MiB, deep check %.0f MiB", number(float64(n)), mebibytes(c.used().peak), mebibytes(check.used().peak))
 	return nil
 }
