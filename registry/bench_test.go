@@ -1,7 +1,6 @@
 package registry_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 
@@ -65,7 +64,7 @@ func BenchmarkRecode(b *testing.B) {
 			b.SetBytes(2048)
 			for i := 0; b.Loop(); i++ {
 				p := secrets[i%len(secrets)]
-				if _, _, err := recoder.Recode(context.Background(), "secrets", p.Key, p.Value); err != nil {
+				if _, _, err := recoder.Recode("secrets", p.Key, p.Value); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,14 +50,14 @@ func (e *Encryption) of(groupResource string) []provider {
 // where the key of that name does not fit. AES-CBC has no integrity: a wrong
 // key passes its padding check about once in 256 values; so there the result
 // must look like an object too.
-func (e *Encryption) Decrypt(ctx context.Context, groupResource, etcdKey string, stored []byte) ([]byte, error) {
-	plain, _, err := e.decrypt(ctx, groupResource, etcdKey, stored)
+func (e *Encryption) Decrypt(groupResource, etcdKey string, stored []byte) ([]byte, error) {
+	plain, _, err := e.decrypt(groupResource, etcdKey, stored)
 	return plain, err
 }
 
 // decrypt is Decrypt, and says which provider read the value; the zero
 // provider for one that is not encrypted.
-func (e *Encryption) decrypt(ctx context.Context, groupResource, etcdKey string, stored []byte) ([]byte, provider, error) {
+func (e *Encryption) decrypt(groupResource, etcdKey string, stored []byte) ([]byte, provider, error) {
 	if !bytes.HasPrefix(stored, encryptedPrefix) {
 		return stored, provider{}, nil
 	}
@@ -70,7 +69,7 @@ func (e *Encryption) decrypt(ctx context.Context, groupResource, etcdKey string,
 		if !p.wrote(stored) {
 			continue
 		}
-		plain, err := p.open(ctx, etcdKey, stored)
+		plain, err := p.open(etcdKey, stored)
 		if err == nil {
 			return plain, p, nil
 		}
@@ -91,7 +90,7 @@ func (e *Encryption) decrypt(ctx context.Context, groupResource, etcdKey string,
 
 // Encrypt writes plain as the cluster's API servers would at etcdKey: with the
 // first provider of the resource. For a nil Encryption the error is ErrNoKey.
-func (e *Encryption) Encrypt(ctx context.Context, groupResource, etcdKey string, plain []byte) ([]byte, error) {
+func (e *Encryption) Encrypt(groupResource, etcdKey string, plain []byte) ([]byte, error) {
 	if e == nil {
 		return nil, &remedy.Error{
 			Op:     "encrypt " + etcdKey,
@@ -101,7 +100,7 @@ func (e *Encryption) Encrypt(ctx context.Context, groupResource, etcdKey string,
 		}
 	}
 	first := e.of(groupResource)[0]
-	out, err := first.seal(ctx, etcdKey, plain)
+	out, err := first.seal(etcdKey, plain)
 	if err != nil {
 		return nil, &remedy.Error{
 			Op:     "encrypt " + etcdKey,

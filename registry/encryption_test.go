@@ -2,7 +2,6 @@ package registry_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"errors"
@@ -80,21 +79,21 @@ func TestAgreesWithTheAPIServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := config(t, tc.config)
 			theirs := apiServerWrites(t, tc.config, tc.groupResource, secretKey, plain)
-			ours, err := e.Encrypt(t.Context(), tc.groupResource, secretKey, plain)
+			ours, err := e.Encrypt(tc.groupResource, secretKey, plain)
 			if err != nil || !bytes.HasPrefix(ours, []byte(tc.prefix)) || !bytes.HasPrefix(theirs, []byte(tc.prefix)) {
 				t.Fatalf("Encrypt: %.40q, %v; the API server writes %.40q; want %q", ours, err, theirs, tc.prefix)
 			}
 			if got, err := apiServerReads(t, tc.config, tc.groupResource, secretKey, ours); err != nil || !bytes.Equal(got, plain) {
 				t.Errorf("the API server reads ours as %.40q, %v", got, err)
 			}
-			if got, err := e.Decrypt(t.Context(), tc.groupResource, secretKey, theirs); err != nil || !bytes.Equal(got, plain) {
+			if got, err := e.Decrypt(tc.groupResource, secretKey, theirs); err != nil || !bytes.Equal(got, plain) {
 				t.Errorf("we read the API server's as %.40q, %v", got, err)
 			}
 		})
 	}
 	t.Run("the second of two entries is read too", func(t *testing.T) {
 		stored := apiServerWrites(t, secretsWith("aesgcm", "b", 2), "secrets", secretKey, plain)
-		if got, err := config(t, twice).Decrypt(t.Context(), "secrets", secretKey, stored); err != nil || !bytes.Equal(got, plain) {
+		if got, err := config(t, twice).Decrypt("secrets", secretKey, stored); err != nil || !bytes.Equal(got, plain) {
 			t.Errorf("Decrypt = %.40q, %v", got, err)
 		}
 	})
@@ -195,7 +194,7 @@ func TestDecryptRefuses(t *testing.T) {
 			if tc.config != "" {
 				e = config(t, tc.config)
 			}
-			got, err := e.Decrypt(t.Context(), "secrets", tc.key, tc.stored)
+			got, err := e.Decrypt("secrets", tc.key, tc.stored)
 			if got != nil || !errors.Is(err, tc.want) {
 				t.Fatalf("Decrypt = %.40q, %v; want %v", got, err, tc.want)
 			}
@@ -222,7 +221,7 @@ func TestWrongCBCKeyIsFoundEvenWhereThePaddingFits(t *testing.T) {
 		if paddingFits(t, 2, stored[len("k8s:enc:aescbc:v1:key1:"):]) {
 			lucky++
 		}
-		if got, err := e.Decrypt(t.Context(), "secrets", secretKey, stored); !errors.Is(err, registry.ErrWrongKey) {
+		if got, err := e.Decrypt("secrets", secretKey, stored); !errors.Is(err, registry.ErrWrongKey) {
 			t.Fatalf("value %d, %d of them lucky: Decrypt = %q, %v", i, lucky, got, err)
 		}
 	}
@@ -251,11 +250,11 @@ func TestTwoKeysOfOneName(t *testing.T) {
 		e := config(t, configuration(entry("secrets", key(provider, "key1", 2), key(provider, "key1", 1))))
 		for i := range 600 {
 			plain := asJSON(t, map[string]any{"kind": "Secret", "n": i})
-			stored, err := config(t, secretsWith(provider, "key1", 1)).Encrypt(t.Context(), "secrets", secretKey, plain)
+			stored, err := config(t, secretsWith(provider, "key1", 1)).Encrypt("secrets", secretKey, plain)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := e.Decrypt(t.Context(), "secrets", secretKey, stored); err != nil || !bytes.Equal(got, plain) {
+			if got, err := e.Decrypt("secrets", secretKey, stored); err != nil || !bytes.Equal(got, plain) {
 				t.Fatalf("%s: value %d: %.40q, %v", provider, i, got, err)
 			}
 		}
@@ -264,10 +263,10 @@ func TestTwoKeysOfOneName(t *testing.T) {
 
 func TestEncryptRefuses(t *testing.T) {
 	var none *registry.Encryption
-	if _, err := none.Encrypt(t.Context(), "secrets", secretKey, []byte("{}")); !errors.Is(err, registry.ErrNoKey) || remedy.Of(err) == "" {
+	if _, err := none.Encrypt("secrets", secretKey, []byte("{}")); !errors.Is(err, registry.ErrNoKey) || remedy.Of(err) == "" {
 		t.Errorf("without a configuration: %v", err)
 	}
-	if _, err := config(t, configuration(entry("secrets", kms("vault"), identity))).Encrypt(t.Context(), "secrets", secretKey, []byte("{}")); !errors.Is(err, registry.ErrNoKey) || remedy.Of(err) == "" {
+	if _, err := config(t, configuration(entry("secrets", kms("vault"), identity))).Encrypt("secrets", secretKey, []byte("{}")); !errors.Is(err, registry.ErrNoKey) || remedy.Of(err) == "" {
 		t.Errorf("with kms first: %v", err)
 	}
 }
@@ -276,7 +275,7 @@ func FuzzDecrypt(f *testing.F) {
 	var all []*registry.Encryption
 	for _, provider := range []string{"aescbc", "aesgcm", "secretbox"} {
 		e := config(f, secretsWith(provider, "key1", 1))
-		stored, err := e.Encrypt(f.Context(), "secrets", secretKey, asProtobuf(f, secret))
+		stored, err := e.Encrypt("secrets", secretKey, asProtobuf(f, secret))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -288,7 +287,7 @@ func FuzzDecrypt(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stored []byte) {
 		for _, e := range append(all, nil) {
 			before := bytes.Clone(stored)
-			_, err := e.Decrypt(context.Background(), "secrets", secretKey, stored)
+			_, err := e.Decrypt("secrets", secretKey, stored)
 			if err != nil && !errors.Is(err, registry.ErrWrongKey) && !errors.Is(err, registry.ErrNoKey) {
 				t.Fatal(err)
 			}

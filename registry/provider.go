@@ -78,7 +78,7 @@ func (p provider) wrote(stored []byte) bool {
 }
 
 // open decrypts a value that bears the provider's prefix.
-func (p provider) open(ctx context.Context, etcdKey string, stored []byte) ([]byte, error) {
+func (p provider) open(etcdKey string, stored []byte) ([]byte, error) {
 	if p.transformer == nil {
 		return nil, fmt.Errorf("%w: %s keeps it outside the cluster", ErrNoKey, keyLabel(stored))
 	}
@@ -87,7 +87,7 @@ func (p provider) open(ctx context.Context, etcdKey string, stored []byte) ([]by
 	if p.kind == aescbcKind && len(body) < 2*aes.BlockSize {
 		return nil, fmt.Errorf("%w: %d bytes behind %s are too few", ErrWrongKey, len(body), p.prefix)
 	}
-	plain, _, err := p.transformer.TransformFromStorage(ctx, body, value.DefaultContext(etcdKey))
+	plain, _, err := p.transformer.TransformFromStorage(context.Background(), body, value.DefaultContext(etcdKey))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %s", ErrWrongKey, keyLabel(stored), p.explain(err))
 	}
@@ -107,14 +107,14 @@ func (p provider) explain(err error) string {
 }
 
 // seal encrypts.
-func (p provider) seal(ctx context.Context, etcdKey string, plain []byte) ([]byte, error) {
+func (p provider) seal(etcdKey string, plain []byte) ([]byte, error) {
 	switch p.kind {
 	case identityKind:
 		return plain, nil
 	case kmsKind:
 		return nil, fmt.Errorf("%w: %s keeps it outside the cluster", ErrNoKey, keyLabel([]byte(p.prefix)))
 	}
-	body, err := p.transformer.TransformToStorage(ctx, plain, value.DefaultContext(etcdKey))
+	body, err := p.transformer.TransformToStorage(context.Background(), plain, value.DefaultContext(etcdKey))
 	if err != nil {
 		return nil, err
 	}

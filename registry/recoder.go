@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"context"
 )
 
 // Recoder turns what the primary stored into what the standby should store:
@@ -39,18 +38,18 @@ func (r *Recoder) Same() bool { return r.same }
 //
 // What cannot be decrypted, or would have to be stored in plain text because
 // only the primary's configuration is given, is an error and not copied.
-func (r *Recoder) Recode(ctx context.Context, groupResource, etcdKey string, stored []byte) (out, plain []byte, err error) {
+func (r *Recoder) Recode(groupResource, etcdKey string, stored []byte) (out, plain []byte, err error) {
 	if r.opaque(groupResource, stored) {
 		return stored, nil, nil
 	}
-	plain, wrote, err := r.primary.decrypt(ctx, groupResource, etcdKey, stored)
+	plain, wrote, err := r.primary.decrypt(groupResource, etcdKey, stored)
 	if err != nil {
 		return nil, nil, err
 	}
 	if r.same || r.standby.reads(groupResource, wrote) {
 		return stored, plain, nil
 	}
-	out, err = r.standby.Encrypt(ctx, groupResource, etcdKey, plain)
+	out, err = r.standby.Encrypt(groupResource, etcdKey, plain)
 	return out, plain, err
 }
 
@@ -76,11 +75,11 @@ func (r *Recoder) opaque(groupResource string, stored []byte) bool {
 }
 
 // PlainOfPrimary decrypts what the primary stored. Its errors are Decrypt's.
-func (r *Recoder) PlainOfPrimary(ctx context.Context, groupResource, etcdKey string, stored []byte) ([]byte, error) {
-	return r.primary.Decrypt(ctx, groupResource, etcdKey, stored)
+func (r *Recoder) PlainOfPrimary(groupResource, etcdKey string, stored []byte) ([]byte, error) {
+	return r.primary.Decrypt(groupResource, etcdKey, stored)
 }
 
 // PlainOfStandby decrypts what the standby stored. Its errors are Decrypt's.
-func (r *Recoder) PlainOfStandby(ctx context.Context, groupResource, etcdKey string, stored []byte) ([]byte, error) {
-	return r.standby.Decrypt(ctx, groupResource, etcdKey, stored)
+func (r *Recoder) PlainOfStandby(groupResource, etcdKey string, stored []byte) ([]byte, error) {
+	return r.standby.Decrypt(groupResource, etcdKey, stored)
 }

@@ -46,7 +46,7 @@ func TestRecode(t *testing.T) {
 				stored = apiServerWrites(t, tc.writtenBy, "secrets", secretKey, plain)
 			}
 			recoder := registry.NewRecoder(configOrNil(t, tc.primary), configOrNil(t, tc.standby))
-			out, got, err := recoder.Recode(t.Context(), "secrets", secretKey, stored)
+			out, got, err := recoder.Recode("secrets", secretKey, stored)
 			if err != nil || !bytes.Equal(got, plain) {
 				t.Fatalf("Recode: plain %.40q, %v", got, err)
 			}
@@ -61,10 +61,10 @@ func TestRecode(t *testing.T) {
 			if read, err := apiServerReads(t, standby, "secrets", secretKey, out); err != nil || !bytes.Equal(read, plain) {
 				t.Errorf("the standby's API server reads %.40q, %v", read, err)
 			}
-			if back, err := recoder.PlainOfStandby(t.Context(), "secrets", secretKey, out); err != nil || !bytes.Equal(back, plain) {
+			if back, err := recoder.PlainOfStandby("secrets", secretKey, out); err != nil || !bytes.Equal(back, plain) {
 				t.Errorf("PlainOfStandby = %.40q, %v", back, err)
 			}
-			if back, err := recoder.PlainOfPrimary(t.Context(), "secrets", secretKey, stored); err != nil || !bytes.Equal(back, plain) {
+			if back, err := recoder.PlainOfPrimary("secrets", secretKey, stored); err != nil || !bytes.Equal(back, plain) {
 				t.Errorf("PlainOfPrimary = %.40q, %v", back, err)
 			}
 		})
@@ -93,7 +93,7 @@ func TestRecodeOpaque(t *testing.T) {
 		"a name that neither has, though both same": {secretsWith("aesgcm", "other", 1), secretsWith("aesgcm", "other", 1), byAES, registry.ErrNoKey},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, plain, err := registry.NewRecoder(configOrNil(t, tc.primary), configOrNil(t, tc.standby)).Recode(t.Context(), "secrets", secretKey, tc.stored)
+			out, plain, err := registry.NewRecoder(configOrNil(t, tc.primary), configOrNil(t, tc.standby)).Recode("secrets", secretKey, tc.stored)
 			if plain != nil || !errors.Is(err, tc.want) {
 				t.Fatalf("Recode = %.40q, %.40q, %v; want error %v", out, plain, err, tc.want)
 			}
@@ -109,7 +109,7 @@ func TestRecodeOpaque(t *testing.T) {
 func TestRecodeDoesNotLayOpen(t *testing.T) {
 	text := secretsWith("aesgcm", "key1", 1)
 	stored := apiServerWrites(t, text, "secrets", secretKey, asProtobuf(t, secret))
-	out, _, err := registry.NewRecoder(config(t, text), nil).Recode(t.Context(), "secrets", secretKey, stored)
+	out, _, err := registry.NewRecoder(config(t, text), nil).Recode("secrets", secretKey, stored)
 	if out != nil || !errors.Is(err, registry.ErrNoKey) {
 		t.Errorf("Recode = %.40q, %v; want ErrNoKey", out, err)
 	}
@@ -145,7 +145,7 @@ func TestRecodeCopiesWhatThePrimaryItselfCannotRead(t *testing.T) {
 	if _, err := apiServerReads(t, text, "secrets", secretKey, plain); err == nil {
 		t.Fatal("the API server reads it after all")
 	}
-	out, got, err := registry.NewRecoder(config(t, text), config(t, text)).Recode(t.Context(), "secrets", secretKey, plain)
+	out, got, err := registry.NewRecoder(config(t, text), config(t, text)).Recode("secrets", secretKey, plain)
 	if err != nil || &out[0] != &plain[0] || &got[0] != &plain[0] {
 		t.Errorf("Recode = %.40q, %.40q, %v", out, got, err)
 	}
@@ -168,15 +168,15 @@ func TestRecodeKeepsTheObject(t *testing.T) {
 			return config(t, configuration(entry(resource.Draw(rt, side+" resource"), rapid.SliceOfN(provider, 1, 3).Draw(rt, side)...)))
 		}
 		primary, standby := draw("primary"), draw("standby")
-		stored, err := primary.Encrypt(t.Context(), "secrets", secretKey, plain)
+		stored, err := primary.Encrypt("secrets", secretKey, plain)
 		if err != nil {
 			rt.Fatal(err)
 		}
-		out, got, err := registry.NewRecoder(primary, standby).Recode(t.Context(), "secrets", secretKey, stored)
+		out, got, err := registry.NewRecoder(primary, standby).Recode("secrets", secretKey, stored)
 		if err != nil || !bytes.Equal(got, plain) {
 			rt.Fatalf("Recode: %.40q, %v", got, err)
 		}
-		if read, err := standby.Decrypt(t.Context(), "secrets", secretKey, out); err != nil || !bytes.Equal(read, plain) {
+		if read, err := standby.Decrypt("secrets", secretKey, out); err != nil || !bytes.Equal(read, plain) {
 			rt.Fatalf("the standby reads %.40q, %v", read, err)
 		}
 	})

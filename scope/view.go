@@ -2,7 +2,6 @@ package scope
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -45,7 +44,7 @@ func (v *View) Want(key string, stored []byte) (Wanted, error) {
 	if !ok {
 		return Wanted{Object{In: true, Plain: stored}, stored}, nil
 	}
-	out, plain, err := v.Recoder.Recode(context.Background(), parsed.GroupResource(), key, stored)
+	out, plain, err := v.Recoder.Recode(parsed.GroupResource(), key, stored)
 	if err != nil {
 		return Wanted{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
@@ -63,7 +62,7 @@ func (v *View) InStandby(key string, stored []byte) (Object, error) {
 	return v.look(key, stored, v.Recoder.PlainOfStandby)
 }
 
-type decrypter func(ctx context.Context, groupResource, key string, stored []byte) ([]byte, error)
+type decrypter func(groupResource, key string, stored []byte) ([]byte, error)
 
 func (v *View) look(key string, stored []byte, decrypt decrypter) (Object, error) {
 	verdict := v.Scope.Key(key)
@@ -77,7 +76,7 @@ func (v *View) look(key string, stored []byte, decrypt decrypter) (Object, error
 	if v.Recoder.Opaque(parsed.GroupResource(), stored) {
 		return v.read(key, parsed, verdict, nil)
 	}
-	plain, err := decrypt(context.Background(), parsed.GroupResource(), key, stored)
+	plain, err := decrypt(parsed.GroupResource(), key, stored)
 	if err != nil {
 		return Object{In: true}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -81,7 +80,7 @@ func readable(view *scope.View, standby *kv.Pair, primary scope.Object) error {
 	if !ok {
 		return nil // raw
 	}
-	plain, err := view.Recoder.PlainOfStandby(context.Background(), key.GroupResource(), standby.Key, standby.Value)
+	plain, err := view.Recoder.PlainOfStandby(key.GroupResource(), standby.Key, standby.Value)
 	if err != nil {
 		return fmt.Errorf("%s (%s): %w", standby.Key, key, err)
 	}

@@ -14,7 +14,7 @@ func TestCompare(t *testing.T) {
 	ours, theirs := secretbox(t, "a", 'a'), secretbox(t, "b", 'b')
 	const secret, config = "/registry/secrets/p/s", "/registry/configmaps/p/c"
 	sealed := func(e *registry.Encryption, value []byte) []byte {
-		out, err := e.Encrypt(t.Context(), "secrets", secret, value)
+		out, err := e.Encrypt("secrets", secret, value)
 		if err != nil {
 			t.Fatal(err)
 		}

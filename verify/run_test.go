@@ -194,7 +194,7 @@ func TestRunWithEncryption(t *testing.T) {
 		key := "/registry/secrets/prod/" + name
 		plain := object("Secret", "prod", name, "v")
 		for client, e := range map[kvClient]*registry.Encryption{s.sides.Primary: ours, s.sides.Standby: theirs} {
-			stored, err := e.Encrypt(ctx, "secrets", key, plain)
+			stored, err := e.Encrypt("secrets", key, plain)
 			if err != nil {
 				t.Fatal(err)
 			}
