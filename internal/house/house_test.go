@@ -68,7 +68,7 @@ var allowed = map[string][]string{
 // nothing of it. The benchmark alone drives both.
 const (
 	kit   = "internal/testkit"
-	bench = "internal/testkit/bench"
+	bench = "internal/bench"
 )
 
 // impure are standard packages that reach the world, tell the time or log.
