@@ -130,15 +130,16 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 }
 
 // onlyStandby looks at a key that the primary does not have in scope. It is
-// deleted only where it provably came from the primary: it was there at the
-// last complete checkpoint and nobody had created it on the standby, or an
-// unfinished copy wrote it.
+// deleted only where it provably came from the primary: it was created up to
+// the last complete checkpoint, and not by somebody else, as far as the record
+// of those goes; or an unfinished copy wrote it. Whether somebody has changed
+// it on the standby since does not matter.
 func (j *copyJob) onlyStandby(s *kv.Pair, known surplusSet) error {
 	have, err := j.view.InStandby(s.Key, s.Value)
 	if !have.In {
 		return nil // out of scope is never touched
 	}
-	if err == nil && j.base != nil && s.ModRevision <= j.base.StandbyRevision && !known.has(s) {
+	if err == nil && j.base != nil && s.CreateRevision <= min(j.base.StandbyRevision, j.template.Guarded) && !known.has(s) {
 		j.deletes = append(j.deletes, newItem(s.Key, nil, "", have.Meta))
 		return nil
 	}
@@ -267,7 +268,9 @@ func (j *copyJob) now() CopyProgress {
 func (j *copyJob) checkpoint(phase sink.Phase) sink.Checkpoint {
 	c := j.template
 	c.SourceRevision, c.Time, c.Phase = j.rev, time.Now().UTC(), phase
-	if phase == sink.Copying {
+	if phase == sink.Streaming {
+		c.Guarded = j.pinned
+	} else {
 		c.Base, c.Interrupted = j.base, j.interrupted
 	}
 	return c

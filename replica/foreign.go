@@ -2,10 +2,16 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
 )
 
 // foreignKeys is the record of surplus keys as one session knows it. It stands
@@ -13,6 +19,26 @@ import (
 type foreignKeys struct {
 	mu   sync.Mutex
 	keys surplusSet
+	// guarded is the standby's revision up to which the record is complete. It
+	// is part of the checkpoint, for a daemon that dies takes its memory along.
+	guarded kv.Revision
+}
+
+// complete is the standby's revision up to which the record is complete.
+func (f *foreignKeys) complete() kv.Revision {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.guarded
+}
+
+// extend says that the standby's writes in [from, through] have been looked
+// at. It counts only where it joins what was looked at before.
+func (f *foreignKeys) extend(from, through kv.Revision) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if from <= f.guarded+1 {
+		f.guarded = max(f.guarded, through)
+	}
 }
 
 func (f *foreignKeys) load(ctx context.Context, standby *clientv3.Client) error {
@@ -22,7 +48,10 @@ func (f *foreignKeys) load(ctx context.Context, standby *clientv3.Client) error 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.keys = keys
+	if f.keys == nil {
+		f.keys = surplusSet{}
+	}
+	maps.Copy(f.keys, keys) // the guard may have added to it meanwhile
 	return nil
 }
 
@@ -97,4 +126,32 @@ func (s *session) remember(ctx context.Context, keys []string) error {
 		s.foreign.add(key)
 	}
 	return nil
+}
+
+var errComplete = errors.New("the record is complete")
+
+// completeForeign completes the record of what others created on the standby
+// up to the base of a copy: the daemon before this one may have died first.
+// Where the standby no longer keeps its history, the record stays as it is,
+// and the copy takes nothing newer for the primary's.
+func (s *session) completeForeign(ctx context.Context, base *sink.Base) error {
+	if base == nil || s.foreign.complete() >= base.StandbyRevision {
+		return nil
+	}
+	from := s.foreign.complete() + 1
+	err := guard(ctx, s.standby, s.View, from, func(writes []Write, through kv.Revision) error {
+		if err := s.rememberForeign(ctx, writes); err != nil {
+			return err
+		}
+		s.foreign.extend(from, through)
+		from = through + 1
+		if through >= base.StandbyRevision {
+			return errComplete
+		}
+		return nil
+	})
+	if errors.Is(err, errComplete) || errors.Is(err, source.ErrCompacted) {
+		return nil
+	}
+	return err
 }

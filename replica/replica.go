@@ -197,7 +197,7 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 		return err
 	}
 	s := &session{
-		Replica: r, primary: primary.Client, standby: standby.Client,
+		Replica: r, foreign: foreignKeys{guarded: facts.Checkpoint.Guarded}, primary: primary.Client, standby: standby.Client,
 		sink: sink.New(standby.Client, leader.Fence(facts.StandbyRole), r.Limits, facts.Checkpoint),
 		id:   cluster.FormatID(facts.Primary.ID), distrust: !facts.Primary.TellsProgress(),
 	}

@@ -58,7 +58,13 @@ func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) err
 func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitGroup) error {
 	guarding := false
 	for {
+		if err := s.foreign.load(ctx, s.standby); err != nil {
+			return err
+		}
 		if d.Copy != "" {
+			if err := s.completeForeign(ctx, d.Base); err != nil {
+				return err
+			}
 			if err := s.copy(ctx, d); err != nil {
 				return err
 			}
@@ -96,7 +102,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
 		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table,
-		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash()},
+		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash(), Guarded: s.foreign.complete()},
 		report: func(p CopyProgress) {
 			s.account.update(func(st *State) { st.Copy = p })
 			s.Hooks.Copying(p)
@@ -108,6 +114,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	}
 	p := job.now()
 	s.pinned = job.pinned
+	s.foreign.extend(0, job.pinned) // all that only the standby had then is recorded
 	s.advance(applied{reached: p.Revision, standby: s.sink.Last().Revision})
 	s.account.update(func(st *State) { st.Scope = table.table() })
 	s.Log.Info("the standby has everything", "revision", p.Revision, "read", p.Read, "written", p.Written,
@@ -124,6 +131,7 @@ func (s *session) stream(ctx context.Context) error {
 		heard:   s.heard,
 		settled: s.account.lag.has, distrust: s.distrust,
 		adopt:   s.foreign.adopt,
+		guarded: s.foreign.complete,
 	}
 	return st.run(ctx)
 }
@@ -196,24 +204,29 @@ func (s *session) guardFrom() kv.Revision {
 	if s.watched != 0 {
 		after = min(after, s.watched)
 	}
-	return after + 1
+	return min(after, s.foreign.complete()) + 1
 }
 
 // guard watches the standby for writes that are not ours.
 func (s *session) guard(ctx context.Context, from kv.Revision) {
 	for ctx.Err() == nil {
 		err := guard(ctx, s.standby, s.View, from, func(writes []Write, through kv.Revision) error {
+			// The record first: where it fails, the same writes come again.
+			if err := s.rememberForeign(ctx, writes); err != nil {
+				return err
+			}
+			s.foreign.extend(from, through)
 			from = through + 1
 			s.watched = through
 			s.Hooks.Seen(writes, through)
-			return s.rememberForeign(ctx, writes)
+			return nil
 		})
 		s.Hooks.Blind(err)
 		if ctx.Err() != nil {
 			return
 		}
 		if errors.Is(err, source.ErrCompacted) {
-			from = s.sink.Last().Revision + 1
+			from = s.account.snapshot().Checkpoint.Revision + 1
 		}
 		if newBackoff(time.Second, time.Second).sleep(ctx) != nil {
 			return

@@ -29,6 +29,7 @@ type stream struct {
 	until            kv.Revision // end when the checkpoint has reached it; 0 = never
 	observe          func(applied)
 	adopt            func(key string) bool // see foreignKeys.adopt
+	guarded          func() kv.Revision    // see foreignKeys.complete
 	outside          map[string]struct{}   // keys that only their metadata leaves out
 	heard            func(kv.Revision)     // the watch has delivered everything through this revision
 	settled          func(kv.Revision)     // nothing in scope is outstanding up to this revision
@@ -219,7 +220,7 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 // attempt is with half the room, down to a single revision of the primary.
 func (s *stream) apply(ctx context.Context, q *queue, batch []kv.Change, reached kv.Revision, room sink.Room) (sink.Room, error) {
 	next := s.sink.Last().Checkpoint
-	next.SourceRevision, next.Time = reached, time.Now().UTC()
+	next.SourceRevision, next.Time, next.Guarded = reached, time.Now().UTC(), s.guarded()
 	writes, err := s.sparing(ctx, batch)
 	if err != nil {
 		return room, err

@@ -50,6 +50,9 @@ type Checkpoint struct {
 	// Interrupted are, while copying, the primary's revisions that earlier
 	// copies on the same base were pinned to and did not finish.
 	Interrupted []kv.Revision `json:"interrupted,omitempty"`
+	// Guarded is the standby's revision up to which every key in scope that
+	// somebody else created there has its record below SurplusPrefix.
+	Guarded kv.Revision `json:"guarded,omitempty"`
 }
 
 // Base is a complete checkpoint that a copy starts from.

@@ -1,0 +1,215 @@
+package replica_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/understudy-dr/understudy/internal/fixture"
+	"github.com/understudy-dr/understudy/internal/testkit"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/replica"
+)
+
+// saveData copies an etcd's data directory, as an old backup would hold it.
+func saveData(t *testing.T, e *testkit.Etcd) string {
+	t.Helper()
+	saved := filepath.Join(t.TempDir(), "saved")
+	e.Kill()
+	must(t, os.CopyFS(saved, os.DirFS(e.DataDir())))
+	e.Restart()
+	return saved
+}
+
+// rollBack puts an old data directory under an etcd: the same cluster, earlier.
+func rollBack(t *testing.T, e *testkit.Etcd, saved string) {
+	t.Helper()
+	e.Kill()
+	must(t, os.RemoveAll(e.DataDir()))
+	must(t, os.CopyFS(e.DataDir(), os.DirFS(saved)))
+	e.Restart()
+}
+
+// Fault 15: the primary is rolled back. The replica halts and names both
+// revisions, the standby stays as it is, also when the daemon is started anew.
+func TestPrimaryRolledBackHalts(t *testing.T) {
+	slow(t)
+	p := newPair(t)
+	fill(t, p.primary.Client(), fixture.Options{Seed: 15, Objects: 200})
+	saved := saveData(t, p.primary)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.write(t, 300)
+	p.quiet(t)
+	before := p.fingerprint(t)
+	checkpoint := d.wait(t, "the checkpoint", streaming).Checkpoint.SourceRevision
+
+	rollBack(t, p.primary, saved)
+	at := revision(t, p.primary.Client())
+	explains := func(err error) bool {
+		return errors.Is(err, replica.ErrPrimaryRolledBack) && remedy.CodeOf(err) == remedy.Refused && remedy.Of(err) != "" &&
+			strings.Contains(err.Error(), strconv.Itoa(int(at))) && strings.Contains(err.Error(), strconv.Itoa(int(checkpoint)))
+	}
+	s := d.wait(t, "the replica to halt", func(s replica.State) bool { return s.Phase == replica.Halted })
+	if !explains(s.Err) {
+		t.Errorf("halted with %v (code %d), which does not name revisions %d and %d", s.Err, remedy.CodeOf(s.Err), at, checkpoint)
+	}
+	if s.Lag.Known {
+		t.Errorf("halted, and the lag is still said to be %+v", s.Lag)
+	}
+	d.stop(t)
+	if err := p.new(t).Run(t.Context()); !explains(err) {
+		t.Errorf("a new daemon ends with %v", err)
+	}
+	if _, err := p.new(t).Once(t.Context()); !explains(err) {
+		t.Errorf("a single copy ends with %v", err)
+	}
+	if after := p.fingerprint(t); after != before {
+		t.Errorf("the standby was at %v and is at %v", before, after)
+	}
+}
+
+// Fault 24: the standby is rolled back under a running daemon. The regression
+// of the checkpoint is seen, and a resync makes both sides equal again.
+func TestStandbyRolledBackIsResynced(t *testing.T) {
+	slow(t)
+	p := newPair(t)
+	fill(t, p.primary.Client(), fixture.Options{Seed: 24, Objects: 200})
+	p.write(t, 100)
+	p.once(t)
+	saved := saveData(t, p.standby)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	l := p.load(t)
+	p.write(t, 200)
+	for i := range 20 {
+		remove(t, p.primary.Client(), "/registry/configmaps/prod/w-00"+strconv.Itoa(10+i))
+	}
+	p.quiet(t)
+
+	rollBack(t, p.standby, saved)
+	s := d.wait(t, "a resync", func(s replica.State) bool { return s.Phase == replica.Streaming && len(s.Resyncs) > 0 })
+	if s.Resyncs[replica.ReasonRolledBack] != 1 {
+		t.Errorf("resyncs %v, want one for %s", s.Resyncs, replica.ReasonRolledBack)
+	}
+	p.judge(t, l)
+}
+
+// Fault 24: the standby is rolled back while no daemon runs. Data and
+// checkpoint went back together, so streaming from there is exact.
+func TestStandbyRolledBackWhileStopped(t *testing.T) {
+	p := newPair(t)
+	p.write(t, 100)
+	p.once(t)
+	saved := saveData(t, p.standby)
+	p.write(t, 250)
+	remove(t, p.primary.Client(), "/registry/configmaps/prod/w-0001")
+	p.once(t)
+	rollBack(t, p.standby, saved)
+	p.once(t)
+	p.quiet(t)
+	p.mustEqual(t)
+}
+
+// Fault 17: primary and standby are the same cluster, under whatever address.
+// It is refused by the cluster's ID, and nothing is written.
+func TestSameClusterIsRefused(t *testing.T) {
+	p := newPair(t)
+	_, url := p.primary.Proxy(0)
+	p.config.Standby.Endpoints = []string{url}
+	p.write(t, 3)
+	before := revision(t, p.primary.Client())
+	_, err := p.new(t).Once(t.Context())
+	if !errors.Is(err, replica.ErrSameCluster) || remedy.CodeOf(err) != remedy.Refused || remedy.Of(err) == "" {
+		t.Errorf("a copy onto itself: %v", err)
+	}
+	if err := p.new(t).Run(t.Context()); !errors.Is(err, replica.ErrSameCluster) {
+		t.Errorf("a daemon between a cluster and itself: %v", err)
+	}
+	if after := revision(t, p.primary.Client()); after != before {
+		t.Errorf("the cluster was at revision %d and is at %d", before, after)
+	}
+}
+
+// Fault 17: a loop, where the standby is to be replicated back into the
+// primary, and a chain into a third cluster, are refused by the roles.
+func TestLoopAndChainAreRefused(t *testing.T) {
+	p := newPair(t)
+	p.write(t, 3)
+	p.once(t)
+	primary, third := revision(t, p.primary.Client()), testkit.StartEtcd(t)
+
+	back := *p
+	back.config.Primary, back.config.Standby = p.config.Standby, p.config.Primary
+	chain := *p
+	chain.config.Primary, chain.config.Standby.Endpoints = p.config.Standby, third.Endpoints()
+	for name, refused := range map[string]*pair{"loop": &back, "chain": &chain} {
+		if _, err := refused.new(t).Once(t.Context()); !errors.Is(err, replica.ErrPrimaryIsStandby) || remedy.CodeOf(err) != remedy.Refused {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	other := *p
+	other.config.Primary.Endpoints = third.Endpoints()
+	if _, err := other.new(t).Once(t.Context()); !errors.Is(err, replica.ErrOtherSource) {
+		t.Errorf("a standby that was filled from another cluster: %v", err)
+	}
+	if now := revision(t, p.primary.Client()); now != primary {
+		t.Errorf("the primary was at revision %d and is at %d", primary, now)
+	}
+	if n := count(t, third.Client(), "/"); n != 0 {
+		t.Errorf("%d keys were written to the third cluster", n)
+	}
+}
+
+// Fault 6: the primary's leader is killed, again and again. The replica
+// reconnects, and there is no gap.
+func TestLeaderOfPrimaryKilledLeavesNoGap(t *testing.T) {
+	slow(t)
+	p := newPair(t, testkit.Members(3))
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	l := p.load(t)
+	for range 2 {
+		leader := p.primary.LeaderIndex()
+		p.primary.KillMember(leader)
+		reached := l.Last()
+		testkit.Eventually(t, 30*time.Second, "writes under a new leader", func() (bool, string) { return l.Last() > reached+50, "" })
+		p.reach(t, revision(t, p.primary.Client()))
+		p.primary.RestartMember(leader)
+	}
+	p.judge(t, l)
+	if s := d.State(); len(s.Resyncs) != 1 {
+		t.Errorf("resyncs %v, want the first copy alone", s.Resyncs)
+	}
+}
+
+// Fault 7: the members that the replica reaches have lost their quorum. It
+// does not take their silence for quiet: the lag is unknown until they have a
+// leader again, and then it goes on without a gap.
+func TestPrimaryWithoutLeaderMakesLagUnknown(t *testing.T) {
+	slow(t)
+	p := newPair(t, testkit.Members(3))
+	d := p.start(t)
+	l := p.load(t)
+	d.wait(t, "streaming", streaming)
+	leader := p.primary.LeaderIndex()
+	other := (leader + 1) % 3
+	p.primary.PauseMember(leader)
+	p.primary.PauseMember(other)
+	frozen := time.Now()
+	s := d.wait(t, "the lag to be unknown", func(s replica.State) bool { return !s.Lag.Known })
+	t.Logf("unknown after %s: %s, %v", time.Since(frozen).Round(100*time.Millisecond), s.Phase, s.Err)
+	d.wait(t, "the replica to say that it does not replicate", func(s replica.State) bool { return s.Phase != replica.Streaming && s.Err != nil })
+	p.primary.ContinueMember(leader)
+	p.primary.ContinueMember(other)
+	d.wait(t, "streaming", streaming)
+	p.judge(t, l)
+	d.wait(t, "the lag to be known", func(s replica.State) bool { return s.Lag.Known && s.Err == nil })
+	if s := d.State(); len(s.Resyncs) != 1 {
+		t.Errorf("resyncs %v, want the first copy alone", s.Resyncs)
+	}
+}
