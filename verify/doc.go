@@ -7,7 +7,7 @@
 // in scope; Run reads both sides at that pair. It raises no false alarm under
 // load and asks nobody to pause.
 //
-// It only reads, holds a few pages at a time, and never retries a failed
+// It only reads (but for Repair), holds a few pages at a time, and never retries a failed
 // request. What cannot be compared is Unknown with a reason, never Consistent.
 //
 // An Account carries the outcome on from one full comparison to the next, so

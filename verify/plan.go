@@ -1,0 +1,178 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
+)
+
+// Step is what a repair does about one key.
+type Step struct {
+	Key    string `json:"key"`
+	Kind   Kind   `json:"kind"`
+	Delete bool   `json:"delete"`          // or else write the primary's object
+	Leave  string `json:"leave,omitempty"` // why nothing can be done
+	Bytes  int    `json:"bytes,omitempty"` // of the primary's value
+
+	meta registry.Meta
+}
+
+// Plan is what a repair would do, in the order in which it would.
+type Plan struct {
+	Steps  []Step
+	Report Report // that it is made from
+}
+
+// Work counts the steps that would change something.
+func (p Plan) Work() (writes, deletes int) {
+	for _, s := range p.Steps {
+		switch {
+		case s.Leave != "":
+		case s.Delete:
+			deletes++
+		default:
+			writes++
+		}
+	}
+	return writes, deletes
+}
+
+// MakePlan turns the differences of a full comparison into steps. The report
+// must list all keys (Options.Limit 0). It only reads.
+//
+// Objects are written owners before dependents and definitions of custom
+// resources last, or the standby's garbage collector would find dependents
+// without owners; deletes run the other way round.
+func MakePlan(ctx context.Context, sides Sides, view *scope.View, report Report) (Plan, error) {
+	plan := Plan{Report: report}
+	writes, err := planSteps(ctx, sides, view, report, Missed, Differing, Undecodable)
+	if err != nil {
+		return plan, err
+	}
+	deletes, err := planSteps(ctx, sides, view, report, Surplus)
+	if err != nil {
+		return plan, err
+	}
+	plan.Steps = ownersFirst(writes)
+	deletes = ownersFirst(deletes)
+	slices.Reverse(deletes)
+	plan.Steps = append(plan.Steps, deletes...)
+	return plan, nil
+}
+
+func planSteps(ctx context.Context, sides Sides, view *scope.View, report Report, kinds ...Kind) (steps []Step, err error) {
+	for _, kind := range kinds {
+		for chunk := range slices.Chunk(report.Of(kind).Keys, keysAtOnce) {
+			primary, err := read(ctx, sides.Primary, chunk, report.SourceRevision)
+			if err != nil {
+				return nil, fmt.Errorf("read the primary: %w", err)
+			}
+			standby, err := read(ctx, sides.Standby, chunk, report.StandbyRevision)
+			if err != nil {
+				return nil, fmt.Errorf("read the standby: %w", err)
+			}
+			for _, key := range chunk {
+				steps = append(steps, planStep(view, kind, key, primary[key], standby[key]))
+			}
+		}
+	}
+	return steps, nil
+}
+
+func planStep(view *scope.View, kind Kind, key string, primary, standby *kv.Pair) Step {
+	step := Step{Key: key, Kind: kind, Delete: kind == Surplus}
+	if step.Delete {
+		if object, err := view.InStandby(key, standby.Value); err == nil {
+			step.meta = object.Meta
+		}
+		return step
+	}
+	if primary == nil {
+		step.Leave = "only the standby has it, and it cannot be read; look at it before deleting it by hand"
+		return step
+	}
+	step.Bytes = len(primary.Value)
+	want, err := view.Want(key, primary.Value)
+	if err != nil {
+		step.Leave = "the primary's own value cannot be read"
+		return step
+	}
+	step.meta = want.Meta
+	if kind == Undecodable && standby != nil {
+		// A torn value is written again. Where a key does not fit, writing with
+		// it could make unreadable what the API server reads.
+		if _, err := view.InStandby(key, standby.Value); !errors.Is(err, registry.ErrUndecodable) {
+			step.Leave = "the standby's encryption configuration does not fit its values; correct that first"
+		}
+	}
+	return step
+}
+
+// ownersFirst orders steps so that each tree of owners and dependents stands
+// together with the owner before, and definitions of custom resources stand last.
+func ownersFirst(steps []Step) []Step {
+	children := map[string][]int{} // by the owner's UID
+	here := map[string]bool{}
+	for _, s := range steps {
+		if s.meta.UID != "" {
+			here[s.meta.UID] = true
+		}
+	}
+	var roots []int
+	for i, s := range steps {
+		owned := false
+		for _, o := range s.meta.Owners {
+			if here[o.UID] && o.UID != s.meta.UID {
+				children[o.UID] = append(children[o.UID], i)
+				owned = true
+			}
+		}
+		if !owned {
+			roots = append(roots, i)
+		}
+	}
+	ordered := make([]Step, 0, len(steps))
+	waits := make([]int, len(steps)) // how many owners are yet to come
+	for _, dependents := range children {
+		for _, i := range dependents {
+			waits[i]++
+		}
+	}
+	placed := make([]bool, len(steps))
+	place := func(from int) {
+		for stack := []int{from}; len(stack) > 0; {
+			i := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if placed[i] {
+				continue
+			}
+			placed[i] = true
+			ordered = append(ordered, steps[i])
+			for _, child := range slices.Backward(children[steps[i].meta.UID]) {
+				if waits[child]--; waits[child] <= 0 {
+					stack = append(stack, child)
+				}
+			}
+		}
+	}
+	for _, i := range roots {
+		place(i)
+	}
+	for i := range steps { // objects that own each other in a circle
+		place(i)
+	}
+	slices.SortStableFunc(ordered, func(a, b Step) int { return definition(a) - definition(b) })
+	return ordered
+}
+
+func definition(s Step) int {
+	if s.meta.Kind == "CustomResourceDefinition" {
+		return 1
+	}
+	return 0
+}
