@@ -30,7 +30,8 @@ var commandGroups = []struct {
 	commands []func(*app) *cobra.Command
 }{
 	{"Begin:", []func(*app) *cobra.Command{newDemoCmd, newInitCmd, newConfigCmd}},
-	{"Replicate:", []func(*app) *cobra.Command{newSyncCmd}},
+	{"Replicate:", []func(*app) *cobra.Command{newSyncCmd, newPauseCmd, newResumeCmd}},
+	{"Prove and repair:", []func(*app) *cobra.Command{newStatusCmd, newCheckCmd, newRepairCmd}},
 	{"More:", []func(*app) *cobra.Command{newVersionCmd}}, // help and completion join the last group
 }
 

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+)
+
+// observer finds out how a pair is, from outside the daemon. It keeps its
+// connections from one look to the next.
+type observer struct {
+	pair             *config.Pair
+	view             *scope.View
+	primary, standby *cluster.Cluster
+}
+
+func (o *observer) close() {
+	for _, c := range []*cluster.Cluster{o.primary, o.standby} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// facts looks at both sides at once. It never fails: what could not be found
+// out is left unknown.
+func (o *observer) facts(ctx context.Context) console.Facts {
+	f := console.Facts{
+		Pair: o.pair.Metadata.Name, LagThreshold: o.pair.Sync.LagThreshold.Duration, CheckInterval: o.pair.Check.Interval.Duration,
+		Primary: console.Side{Name: o.pair.Primary.Name}, Standby: console.Side{Name: o.pair.Standby.Name},
+		Certificates: append(certificatesOf(o.pair.Primary.Name, o.pair.Primary), certificatesOf(o.pair.Standby.Name, o.pair.Standby)...),
+	}
+	// The checkpoint first: the primary, asked later, cannot be behind it.
+	var standbyErr error
+	var done sync.WaitGroup
+	done.Go(func() { standbyErr = o.lookAt(ctx, o.pair.Standby, &o.standby, sink.CheckpointKey, &f.Standby) })
+	done.Go(func() { _ = o.lookAt(ctx, o.pair.Primary, &o.primary, o.view.Scope.Prefix(), &f.Primary) })
+	done.Wait()
+	if standbyErr == nil {
+		if err := o.readStandby(ctx, &f); err != nil {
+			f.Standby.Reachable, f.Standby.Error = false, oneLine(err)
+		}
+	}
+	if f.Primary.Reachable {
+		// The revision once more, so that it is not older than the checkpoint.
+		if id, err := o.primary.Identify(ctx, o.view.Scope.Prefix()); err == nil {
+			f.Primary.Revision = id.Revision
+		}
+	}
+	f.Now = time.Now()
+	return f
+}
+
+// lookAt connects to one side where it is not, and asks who it is.
+func (o *observer) lookAt(ctx context.Context, c config.Cluster, at **cluster.Cluster, key string, side *console.Side) (err error) {
+	defer func() {
+		if err != nil {
+			side.Error = strings.TrimPrefix(oneLine(err), "connect to "+c.Name+": ")
+			if *at != nil {
+				(*at).Close()
+				*at = nil // the next look connects anew, and says why it cannot
+			}
+		}
+	}()
+	if *at == nil {
+		if *at, err = dial(ctx, c); err != nil {
+			return err
+		}
+	}
+	id, err := (*at).Identify(ctx, key)
+	if err != nil {
+		return err
+	}
+	side.Reachable, side.ClusterID, side.Revision = true, cluster.FormatID(id.ID), id.Revision
+	state, err := role.Read(ctx, (*at).Client)
+	if err != nil && !cluster.IsDenied(err) { // a reader's account may not see the role
+		return err
+	}
+	side.Role, side.Term = state.Role, state.Term
+	return nil
+}
+
+// readStandby reads what Understudy keeps in the standby's etcd.
+func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
+	client := o.standby.Client
+	stored, err := sink.ReadCheckpoint(ctx, client)
+	if err != nil {
+		return err
+	}
+	if stored.Exists() {
+		f.Checkpoint = checkpointOf(stored)
+		f.OtherScope = stored.ScopeHash != o.view.Scope.Hash()
+	}
+	if f.Leader, err = role.CurrentLeader(ctx, client); err != nil {
+		return err
+	}
+	pause, err := role.ReadPause(ctx, client)
+	if err != nil {
+		return err
+	}
+	if pause != nil {
+		f.Paused = &console.Pause{Since: pause.Since, By: pause.By, Reason: pause.Reason}
+	}
+	resp, err := client.Get(ctx, sink.ReportKey)
+	if err != nil {
+		return fmt.Errorf("read the daemon's report: %w", err)
+	}
+	if len(resp.Kvs) > 0 {
+		// A report that cannot be read is none: the verdict suffers for it.
+		f.Report, _ = console.DecodeReport(resp.Kvs[0].Value)
+	}
+	return nil
+}
+
+// oneLine is an error without the line breaks of joined ones.
+func oneLine(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	return strings.ReplaceAll(err.Error(), "\n", "; ")
+}

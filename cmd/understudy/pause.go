@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/role"
+)
+
+type pauseOptions struct {
+	reason string
+	output output
+}
+
+func newPauseCmd(app *app) *cobra.Command {
+	var opts pauseOptions
+	cmd := &cobra.Command{
+		Use:   "pause",
+		Short: "Stop replication until resume; nothing is lost",
+		Long: `Leaves an order in the standby's etcd. Every transaction of every daemon checks
+it, so nothing is written to the standby from the moment this command ends. What
+the primary writes meanwhile is replicated after understudy resume; where the
+primary compacts it first, both sides are compared again.
+
+Exit status: 0 paused, also where it was already.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			pair, err := app.loadConfig()
+			if err != nil {
+				return err
+			}
+			return runPause(cmd.Context(), pair, opts, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&opts.reason, "reason", "", "why, for those who see it in status")
+	addOutputFlag(cmd, &opts.output)
+	return cmd
+}
+
+// paused is what pause and resume tell.
+type paused struct {
+	Paused  bool        `json:"paused"`
+	Changed bool        `json:"changed"` // by this command
+	Order   *role.Pause `json:"order,omitempty"`
+	standby string
+}
+
+func (p paused) writeTable(w io.Writer) error {
+	text := "replication into %s is paused; go on with: understudy resume\n"
+	switch {
+	case p.Paused && !p.Changed:
+		text = "replication into %s was paused already, " + p.Order.Since.Format(time.RFC3339) + " by " + p.Order.By + "; go on with: understudy resume\n"
+	case p.Changed && !p.Paused:
+		text = "replication into %s goes on\n"
+	case !p.Paused:
+		text = "replication into %s was not paused\n"
+	}
+	_, err := fmt.Fprintf(w, text, p.standby)
+	return err
+}
+
+func runPause(ctx context.Context, pair *config.Pair, opts pauseOptions, stdout io.Writer) error {
+	standby, err := dial(ctx, pair.Standby)
+	if err != nil {
+		return err
+	}
+	defer standby.Close()
+	order := role.Pause{Since: time.Now().UTC(), By: whoami(), Reason: opts.reason}
+	stands, err := role.SetPause(ctx, standby.Client, order)
+	if err != nil {
+		return err
+	}
+	return opts.output.write(stdout, paused{Paused: true, Changed: stands == order, Order: &stands, standby: pair.Standby.Name})
+}
+
+func newResumeCmd(app *app) *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "Let replication go on after pause",
+		Long:  "Takes the order to pause away.\n\nExit status: 0 replication is not paused, also where it was not before.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			pair, err := app.loadConfig()
+			if err != nil {
+				return err
+			}
+			return runResume(cmd.Context(), pair, out, cmd.OutOrStdout())
+		},
+	}
+	addOutputFlag(cmd, &out)
+	return cmd
+}
+
+func runResume(ctx context.Context, pair *config.Pair, out output, stdout io.Writer) error {
+	standby, err := dial(ctx, pair.Standby)
+	if err != nil {
+		return err
+	}
+	defer standby.Close()
+	was, err := role.ClearPause(ctx, standby.Client)
+	if err != nil {
+		return err
+	}
+	return out.write(stdout, paused{Changed: was, standby: pair.Standby.Name})
+}
+
+// whoami names the person at the keyboard, as far as the system knows.
+func whoami() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown-host"
+	}
+	return name + "@" + host
+}

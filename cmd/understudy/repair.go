@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/verify"
+)
+
+type repairOptions struct {
+	apply, yes bool
+	limit      int
+	output     output
+}
+
+func newRepairCmd(app *app) *cobra.Command {
+	var opts repairOptions
+	cmd := &cobra.Command{
+		Use:   "repair",
+		Short: "Make the standby equal again where a check finds that it is not",
+		Long: `Compares both sides, then shows what would be done: missed and differing keys are
+written from the primary, surplus keys are deleted from the standby. With --apply
+it is done. The primary is only read.
+
+A daemon may run meanwhile: every transaction is refused where the replication
+moved, and tried again. Keys that change on the standby between the comparison
+and the repair are left alone.
+
+Exit status: 0 nothing was or is left to repair, or the plan was shown, 1 could
+not compare, 4 refused, 5 the replication left no moment free, 6 some keys are
+left as they were, 7 outcome unknown.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.limit < 0 {
+				return usageError(cmd, fmt.Errorf("--limit %d: it must be a number from 0 (all) on", opts.limit))
+			}
+			if opts.yes && !opts.apply {
+				return usageError(cmd, errors.New("--yes goes with --apply"))
+			}
+			pair, err := app.loadConfig()
+			if err != nil {
+				return err
+			}
+			return runRepair(cmd.Context(), pair, opts, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	cmd.Flags().BoolVar(&opts.apply, "apply", false, "do it, instead of showing what would be done")
+	cmd.Flags().BoolVar(&opts.yes, "yes", false, "do not ask")
+	cmd.Flags().IntVar(&opts.limit, "limit", 100, "list at most `N` keys, 0 = all; all are repaired")
+	addOutputFlag(cmd, &opts.output)
+	return cmd
+}
+
+func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin io.Reader, stdout, stderr io.Writer) error {
+	if opts.apply && !opts.yes && !canAsk(stdin) {
+		return &remedy.Error{Op: "repair", Err: errors.New("there is no terminal to ask on"),
+			Remedy: "look at the plan without --apply, then: understudy repair --apply --yes", Code: remedy.Usage}
+	}
+	view, err := newView(pair)
+	if err != nil {
+		return err
+	}
+	s, err := openSides(ctx, pair, view)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	state, err := role.Read(ctx, s.standby.Client)
+	if err != nil {
+		return err
+	}
+	if err := state.AcceptsReplication(cluster.FormatID(s.primaryID.ID)); err != nil {
+		return err
+	}
+	plan, err := planRepair(ctx, s, view, stderr)
+	if err != nil {
+		return err
+	}
+	shown := repairReport{plan: plan, view: view, standby: pair.Standby.Name, Steps: limited(plan.Steps, opts.limit),
+		SourceRevision: int64(plan.Report.SourceRevision), StandbyRevision: int64(plan.Report.StandbyRevision)}
+	shown.Writes, shown.Deletes = plan.Work()
+	shown.Left = len(plan.Steps) - shown.Writes - shown.Deletes
+	if !opts.apply || shown.Writes+shown.Deletes == 0 {
+		if err := opts.output.write(stdout, shown); err != nil {
+			return err
+		}
+		return leftover(opts.apply && shown.Left > 0)
+	}
+	if !opts.yes && !confirm(stdin, stderr, shown) {
+		return &remedy.Error{Op: "repair", Err: errors.New("not confirmed; nothing was changed"), Code: remedy.Refused}
+	}
+	limits := sink.Limits{MaxOps: pair.Standby.Etcd.MaxTxnOps, MaxBytes: int(pair.Standby.Etcd.MaxRequestBytes)}
+	outcome, err := verify.Repair(ctx, s.clients(), view, plan, limits)
+	shown.Outcome = &outcome
+	if err := errors.Join(err, opts.output.write(stdout, shown)); err != nil {
+		return err
+	}
+	return leftover(len(outcome.Left) > 0)
+}
+
+func leftover(some bool) error {
+	if some {
+		return exitWith(remedy.Mismatch)
+	}
+	return nil
+}
+
+func planRepair(ctx context.Context, s *sides, view *scope.View, stderr io.Writer) (verify.Plan, error) {
+	found, err := verify.Run(ctx, s.clients(), view, verify.Options{Progress: tellEvery(stderr, plainEvery)})
+	if err != nil {
+		return verify.Plan{}, &remedy.Error{Op: "compare both sides", Err: err, Remedy: "understudy status says which side does not answer"}
+	}
+	if found.Verdict == verify.Unknown {
+		return verify.Plan{}, &remedy.Error{Op: "compare both sides", Err: errors.New(found.Reason), Remedy: found.Hint}
+	}
+	return verify.MakePlan(ctx, s.clients(), view, found)
+}
+
+func limited(steps []verify.Step, limit int) []verify.Step {
+	if limit > 0 && len(steps) > limit {
+		steps = steps[:limit]
+	}
+	return append([]verify.Step{}, steps...)
+}
+
+// canAsk reports whether somebody sits at the other end.
+func canAsk(stdin io.Reader) bool {
+	f, ok := stdin.(*os.File)
+	return ok && isTerminal(f)
+}
+
+// confirm asks for the standby's name.
+func confirm(stdin io.Reader, stderr io.Writer, r repairReport) bool {
+	fmt.Fprintf(stderr, "This writes %d keys to %s and deletes %d. Type its name to go on: ", r.Writes, r.standby, r.Deletes)
+	line, _ := bufio.NewReader(stdin).ReadString('\n')
+	return strings.TrimSpace(line) == r.standby
+}
+
+// repairReport is a plan and, with --apply, what became of it.
+type repairReport struct {
+	SourceRevision  int64           `json:"sourceRevision"`
+	StandbyRevision int64           `json:"standbyRevision"`
+	Writes          int             `json:"writes"`  // planned
+	Deletes         int             `json:"deletes"` // planned
+	Left            int             `json:"left"`    // nothing can be done about these
+	Steps           []verify.Step   `json:"steps"`   // in their order, cut off at --limit
+	Outcome         *verify.Outcome `json:"outcome,omitempty"`
+
+	plan    verify.Plan
+	view    *scope.View
+	standby string
+}
+
+func (r repairReport) writeTable(w io.Writer) error {
+	var b strings.Builder
+	describe := describer(r.view)
+	if r.Outcome == nil {
+		r.writePlan(&b, describe)
+	} else {
+		r.writeOutcome(&b, describe)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r repairReport) writePlan(b *strings.Builder, describe console.Describe) {
+	if len(r.plan.Steps) == 0 {
+		b.WriteString("nothing to repair: both sides are equal\n")
+		return
+	}
+	for _, s := range r.Steps {
+		do := "write "
+		switch {
+		case s.Leave != "":
+			do = "leave "
+		case s.Delete:
+			do = "delete"
+		}
+		fmt.Fprintf(b, "%s  %-11s  %s  %s\n", do, s.Kind, describe(s.Key), s.Key)
+		if s.Leave != "" {
+			fmt.Fprintf(b, "        %s\n", s.Leave)
+		}
+	}
+	if more := len(r.plan.Steps) - len(r.Steps); more > 0 {
+		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
+	}
+	fmt.Fprintf(b, "\nwould write %d keys to %s and delete %d; %d are left. Nothing was changed.\n", r.Writes, r.standby, r.Deletes, r.Left)
+	if r.Writes+r.Deletes > 0 {
+		b.WriteString("do it: understudy repair --apply\n")
+	}
+}
+
+func (r repairReport) writeOutcome(b *strings.Builder, describe console.Describe) {
+	for i, l := range r.Outcome.Left {
+		if i == len(r.Steps) {
+			fmt.Fprintf(b, "and %d more\n", len(r.Outcome.Left)-i)
+			break
+		}
+		fmt.Fprintf(b, "left    %s  %s\n        %s\n", describe(l.Key), l.Key, l.Why)
+	}
+	fmt.Fprintf(b, "wrote %d keys to %s and deleted %d; %d were equal by now, %d are left\n",
+		r.Outcome.Written, r.standby, r.Outcome.Deleted, r.Outcome.Equal, len(r.Outcome.Left))
+	b.WriteString("make sure: understudy check\n")
+}

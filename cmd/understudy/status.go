@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/remedy"
+)
+
+type statusOptions struct {
+	watch    bool
+	interval time.Duration
+	output   output
+}
+
+func newStatusCmd(app *app) *cobra.Command {
+	var opts statusOptions
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say on one screen whether the pair is protected",
+		Long: `Asks both clusters by itself, and reads what the daemon last said of itself from
+the standby's etcd. What cannot be found out is shown as unknown, and unknown is
+never good. Writes nothing.
+
+Exit status: 0 PROTECTED, 3 any other verdict.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.interval < 100*time.Millisecond {
+				return usageError(cmd, fmt.Errorf("--interval %s: it must be 100ms or more", opts.interval))
+			}
+			pair, err := app.loadConfig()
+			if err != nil {
+				return err
+			}
+			return runStatus(cmd.Context(), pair, opts, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVarP(&opts.watch, "watch", "w", false, "refresh until interrupted")
+	cmd.Flags().DurationVar(&opts.interval, "interval", 2*time.Second, "time between refreshes")
+	addOutputFlag(cmd, &opts.output)
+	return cmd
+}
+
+func runStatus(ctx context.Context, pair *config.Pair, opts statusOptions, stdout io.Writer) error {
+	view, err := newView(pair)
+	if err != nil {
+		return err
+	}
+	look := &observer{pair: pair, view: view}
+	defer look.close()
+	shown := statusReport{style: console.Style{Color: colorful(stdout)}, redraw: opts.watch && opts.output == "table" && isTerminal(stdout)}
+	tick := time.NewTicker(opts.interval)
+	defer tick.Stop()
+	for again := false; ; again = true {
+		status := console.Judge(look.facts(ctx))
+		if again && ctx.Err() != nil {
+			return statusCode(shown.Verdict) // what was seen half is not shown
+		}
+		shown.Status = status
+		if again && opts.output == "table" && !shown.redraw {
+			fmt.Fprintln(stdout)
+		}
+		if err := opts.output.write(stdout, shown); err != nil {
+			return err
+		}
+		if !opts.watch {
+			return statusCode(shown.Verdict)
+		}
+		select {
+		case <-ctx.Done():
+			return statusCode(shown.Verdict)
+		case <-tick.C:
+		}
+	}
+}
+
+func statusCode(v console.Verdict) error {
+	if v == console.Protected {
+		return nil
+	}
+	return exitWith(remedy.Degraded)
+}
+
+// colorful reports whether w shows colours (see no-color.org).
+func colorful(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// statusReport is a status for output.
+type statusReport struct {
+	console.Status
+	style  console.Style
+	redraw bool
+}
+
+func (s statusReport) writeTable(w io.Writer) error {
+	if s.redraw {
+		if _, err := io.WriteString(w, "\x1b[H\x1b[2J"); err != nil { // to the upper left, and clear
+			return err
+		}
+	}
+	return s.WriteText(w, s.style)
+}
