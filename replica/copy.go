@@ -20,8 +20,8 @@ import (
 // the same job; they differ only in how much they find.
 //
 // Nothing is written before a whole buffer of differences has been read and
-// understood, so that a wrong key or a broken value ends a small copy before
-// it has begun.
+// understood, so that a wrong key, a broken value or one that is too large ends
+// a small copy before it has begun.
 type copyJob struct {
 	primary, standby *clientv3.Client
 	view             *scope.View
@@ -40,6 +40,8 @@ type copyJob struct {
 	written, writtenBytes atomic.Int64
 	table                 *tally
 
+	largest       item // of those found before the first write, its value included
+	probed        bool // the standby accepts it
 	puts, deletes []item
 	held          int    // bytes of the values in puts
 	loose         []item // waiting for a transaction to fill, after a spill
@@ -121,12 +123,22 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 	}
 	if s != nil {
 		have, err := j.view.InStandby(s.Key, s.Value)
-		// What cannot be read on the standby is replaced by what can be.
+		if err != nil && isKeyProblem(err) && !j.fromPrimary(s) {
+			return unreadableThere(err)
+		}
+		// Other values that cannot be read there are replaced by what can be.
 		if err == nil && scope.Same(want.Object, have, p.Value, s.Value) {
 			return nil
 		}
 	}
 	return j.addPut(newItem(p.Key, want.Value, gr, want.Meta))
+}
+
+// fromPrimary reports whether a value on the standby is encrypted with the
+// primary's keys, as a raw copy leaves it.
+func (j *copyJob) fromPrimary(s *kv.Pair) bool {
+	_, err := j.view.InPrimary(s.Key, s.Value)
+	return err == nil
 }
 
 // onlyStandby looks at a key that the primary does not have in scope. It is
@@ -156,6 +168,9 @@ func (j *copyJob) onlyStandby(s *kv.Pair, known surplusSet) error {
 
 func (j *copyJob) addPut(it item) error {
 	j.progress.ToWrite++
+	if !j.probed && it.size > j.largest.size {
+		j.largest = it
+	}
 	if j.held <= j.buffer {
 		j.puts = append(j.puts, it)
 		j.held += it.size
@@ -203,6 +218,9 @@ func (j *copyJob) spill() error {
 
 // schedule hands items to the writers, tree by tree.
 func (j *copyJob) schedule(items []item) error {
+	if err := j.probe(); err != nil {
+		return err
+	}
 	return pack(items, trees(items), j.sink.Room(), func(c chain) error {
 		txns := make([][]item, len(c))
 		for n, txn := range c {

@@ -88,6 +88,21 @@ func (j *copyJob) announce(ctx context.Context) error {
 	return nil
 }
 
+// probe asks, before the first write, whether the standby accepts the largest
+// object found so far.
+func (j *copyJob) probe() error {
+	if j.probed || j.largest.value == nil {
+		return nil
+	}
+	change := kv.Change{Key: j.largest.key, Value: j.largest.value, Revision: j.rev}
+	err := j.sink.Accepts(j.writers.ctx, change, j.checkpoint(sink.Copying))
+	if errors.Is(err, sink.ErrTooLarge) {
+		return tooLarge([]kv.Change{change}, err)
+	}
+	j.probed, j.largest = true, item{}
+	return err
+}
+
 // apply writes changes within the copy, in smaller parts where the standby's
 // limits demand it. A lost connection is waited out: within one copy, writing
 // the same again is harmless.

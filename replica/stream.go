@@ -55,6 +55,9 @@ func (s *stream) run(ctx context.Context) error {
 		q.close(source.Watch(ctx, s.primary, source.Span{Begin: begin, End: end, From: from + 1, IgnoreProgress: s.distrust}, func(e source.Events) error {
 			wanted, err := s.wanted(ctx, e.Changes)
 			if err != nil {
+				if n := len(wanted); n > 0 && q.push(ctx, wanted, wanted[n-1].Revision) != nil {
+					return ctx.Err()
+				}
 				return err
 			}
 			s.heard(e.Through)
@@ -68,14 +71,15 @@ func (s *stream) run(ctx context.Context) error {
 }
 
 // wanted turns the primary's changes into the standby's: those in scope, with
-// the bytes that the standby should store.
+// the bytes that the standby should store. With an error it returns those of
+// the whole revisions before it.
 func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, error) {
 	var out []kv.Change
 	for _, c := range changes {
 		if c.Delete {
 			in, err := s.deleteInScope(ctx, c)
 			if err != nil {
-				return nil, err
+				return wholeBefore(out, c.Revision), err
 			}
 			if in {
 				out = append(out, c)
@@ -84,12 +88,12 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 		}
 		want, err := s.view.Want(c.Key, c.Value)
 		if err != nil {
-			return nil, unreadable(c.Key, fmt.Errorf("revision %d: %w", c.Revision, err))
+			return wholeBefore(out, c.Revision), unreadable(c.Key, fmt.Errorf("revision %d: %w", c.Revision, err))
 		}
 		if !want.In {
 			left, err := s.leftScope(ctx, c)
 			if err != nil {
-				return nil, err
+				return wholeBefore(out, c.Revision), err
 			}
 			if left {
 				out = append(out, kv.Change{Key: c.Key, Delete: true, Revision: c.Revision})
@@ -104,6 +108,15 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 		}
 	}
 	return out, nil
+}
+
+// wholeBefore leaves out the changes of revision, the last ones.
+func wholeBefore(changes []kv.Change, revision kv.Revision) []kv.Change {
+	n := len(changes)
+	for n > 0 && changes[n-1].Revision == revision {
+		n--
+	}
+	return changes[:n]
 }
 
 // leftScope reports whether a put that is out of scope replaced an object that

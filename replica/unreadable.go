@@ -32,6 +32,15 @@ func unreadable(key string, err error) error {
 	return e
 }
 
+// unreadableThere is for a value that the standby encrypted with a key which
+// the configuration does not have: what would be written with those that it
+// has, the standby's API servers could not read.
+func unreadableThere(err error) error {
+	return &remedy.Error{Op: "read the standby's object", Err: err, Code: remedy.Auth,
+		Remedy: "set standby.encryption to the EncryptionConfiguration file that the standby's API servers use now; " +
+			"if they cannot read the object either, delete it there; nothing was skipped"}
+}
+
 func isKeyProblem(err error) bool {
 	return errors.Is(err, registry.ErrWrongKey) || errors.Is(err, registry.ErrNoKey)
 }

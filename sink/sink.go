@@ -130,6 +130,20 @@ func (s *Sink) ApplyCopy(ctx context.Context, changes []kv.Change) error {
 	return err
 }
 
+// Accepts asks whether the standby's limits let a change of this size through,
+// in a transaction such as ApplyCopy's under the announcement next. Nothing is
+// written: etcd looks at the size first, and then at a compare that never holds.
+func (s *Sink) Accepts(ctx context.Context, c kv.Change, next Checkpoint) error {
+	raw := next.encode()
+	never := clientv3.Compare(clientv3.ModRevision(CheckpointKey), "=", -1)
+	compares := append([]clientv3.Cmp{never, clientv3.Compare(clientv3.Value(CheckpointKey), "=", raw)}, s.fence...)
+	_, err := s.client.Txn(ctx).If(compares...).Then(operations([]kv.Change{c}, clientv3.OpPut(CheckpointKey, raw))...).Commit()
+	if err != nil {
+		return applyError(err)
+	}
+	return nil
+}
+
 // Reload makes the sink continue from the checkpoint as it stands in the
 // standby, for after a copy, whose transactions move it.
 func (s *Sink) Reload(ctx context.Context) error {
