@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -19,17 +20,22 @@ func TestMain(m *testing.M) {
 //
 //	exits STATUS command [args...]
 //
-// which runs like exec and demands that very exit status.
+// which runs like exec and demands that very exit status; and there are
+// etcdCommands and daemonCommands.
 func TestScripts(t *testing.T) {
+	cmds := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
+	maps.Copy(cmds, etcdCommands)
+	maps.Copy(cmds, daemonCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-		},
+		Cmds:                cmds,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("UNDERSTUDY_CONFIG", "")
+			env.Values[etcdsKey{}] = etcds{}
+			env.Values[rememberedKey{}] = remembered{}
+			env.Values[daemonsKey{}] = daemons{}
 			return nil
 		},
 	})

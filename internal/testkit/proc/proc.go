@@ -88,6 +88,12 @@ func (p *Process) Running() bool {
 	}
 }
 
+// ExitCode waits for the end and returns the exit status, -1 after a signal.
+func (p *Process) ExitCode() int {
+	<-p.exited
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Kill ends the process with SIGKILL and waits until it is gone.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
