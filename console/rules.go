@@ -144,7 +144,7 @@ var rules = []rule{
 	}},
 	{Unverified, "primary-unseen", func(f Facts) (string, string) {
 		if f.Standby.Reachable && !f.Primary.Reachable && f.reachesPrimary() {
-			return "the primary does not answer from here, though the daemon reaches it: " + f.Primary.Error, configView
+			return fmt.Sprintf("the primary does not answer from here, though the daemon said %s ago that it does: %s", age(f.reportAge()), f.Primary.Error), configView
 		}
 		return "", ""
 	}},

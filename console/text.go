@@ -117,11 +117,7 @@ func (s Side) line() string {
 	if !s.Reachable {
 		return name + "unknown: " + cmp.Or(s.Error, "it does not answer")
 	}
-	line := name + "revision " + cmp.Or(nonZero(int64(s.Revision)), "unknown") + "  cluster " + cmp.Or(s.ClusterID, "unknown")
-	if s.Role != "" {
-		line += fmt.Sprintf("  %s, term %d", s.Role, s.Term)
-	}
-	return line
+	return name + "revision " + cmp.Or(nonZero(int64(s.Revision)), "unknown") + "  cluster " + cmp.Or(s.ClusterID, "unknown")
 }
 
 func (s Status) checkpointLine() string {

@@ -21,7 +21,7 @@ func TestScreen(t *testing.T) {
 	const want = `PROTECTED  moscow-spb                                        2026-03-01 12:00:00
 
 primary     moscow           revision 1,010  cluster aaaa
-standby     spb              revision 5,000  cluster bbbb  standby, term 1
+standby     spb              revision 5,000  cluster bbbb
 checkpoint  revision 1,000 of the primary, written 2.0 s ago
 lag         0.2 s, 10 revisions
 daemon      host/1, streaming for 60 min

@@ -26,6 +26,7 @@ func TestScripts(t *testing.T) {
 	cmds := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
 	maps.Copy(cmds, etcdCommands)
 	maps.Copy(cmds, daemonCommands)
+	maps.Copy(cmds, statusCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
