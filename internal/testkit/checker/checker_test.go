@@ -59,6 +59,10 @@ func TestEqualAtCheckpoint(t *testing.T) {
 	if _, _, err := checker.EqualAtCheckpoint(t.Context(), src, dst, "/r/", checker.Options{}); !errors.Is(err, checker.ErrNoCheckpoint) {
 		t.Fatalf("without a checkpoint: %v", err)
 	}
+	put(t, dst, checker.CheckpointKey, `{"sourceRevision":7,"phase":"copying"}`)
+	if _, _, err := checker.EqualAtCheckpoint(t.Context(), src, dst, "/r/", checker.Options{}); !errors.Is(err, checker.ErrCopying) {
+		t.Fatalf("in a copy: %v", err)
+	}
 	rev := put(t, src, "/r/a", "1")
 	_, err := dst.Txn(t.Context()).Then(clientv3.OpPut("/r/a", "1"),
 		clientv3.OpPut(checker.CheckpointKey, fmt.Sprintf(`{"sourceRevision":%d,"scope":"x"}`, rev))).Commit()

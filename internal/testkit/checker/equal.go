@@ -20,12 +20,17 @@ const CheckpointKey = "/understudy/checkpoint"
 // pageSize is the number of keys per read.
 const pageSize = 1000
 
-// ErrNoCheckpoint means that the destination has none.
-var ErrNoCheckpoint = errors.New("destination has no checkpoint")
+var (
+	// ErrNoCheckpoint means that the destination has none.
+	ErrNoCheckpoint = errors.New("destination has no checkpoint")
+	// ErrCopying means that its checkpoint says "copying", which claims nothing.
+	ErrCopying = errors.New("destination is being copied to and claims no revision")
+)
 
 // Checkpoint is what a destination claims: all of the source up to SourceRevision.
 type Checkpoint struct {
-	SourceRevision int64 `json:"sourceRevision"`
+	SourceRevision int64  `json:"sourceRevision"`
+	Phase          string `json:"phase"`
 	// ModRevision is the destination's revision that wrote the claim.
 	ModRevision int64 `json:"-"`
 	// Raw is the whole value.
@@ -44,6 +49,9 @@ func ReadCheckpoint(ctx context.Context, dst *clientv3.Client) (Checkpoint, erro
 	cp := Checkpoint{ModRevision: resp.Kvs[0].ModRevision, Raw: resp.Kvs[0].Value}
 	if err := json.Unmarshal(cp.Raw, &cp); err != nil {
 		return Checkpoint{}, fmt.Errorf("read checkpoint %q: %w", cp.Raw, err)
+	}
+	if cp.Phase == "copying" {
+		return Checkpoint{}, ErrCopying
 	}
 	if cp.SourceRevision <= 0 {
 		return Checkpoint{}, fmt.Errorf("checkpoint %q names no source revision", cp.Raw)
