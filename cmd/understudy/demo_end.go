@@ -23,15 +23,21 @@ func (s *stage) kill(ctx context.Context) error {
 	if err := s.writers.Err(); err != nil {
 		return s.explain(ctx, "write before the end", err)
 	}
+	k := &demoKilled{Interruptions: s.replica.State().Errors}
 	s.primaryEtcd.Kill()
 	_ = s.writers.Stop() // they end with the primary
 	s.writers = nil
-	k := &demoKilled{Burst: len(s.ledger.Answers(before))}
+	k.Burst = len(s.ledger.Answers(before))
 	s.facts.Killed = k
-	// The replication ends its session when it has applied all that it could read.
+	// Only when the replication has applied all that it could read does it dial
+	// the primary again, in vain.
+	isLost := func() bool {
+		state := s.replica.State()
+		return state.Phase == replica.Connecting && !state.PrimaryReached
+	}
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for late := time.Now().Add(demoPatience); s.replica.State().Phase == replica.Streaming; {
+	for late := time.Now().Add(demoPatience); !isLost(); {
 		if time.Now().After(late) {
 			return errors.New("the replication has not noticed that the primary is dead")
 		}

@@ -87,6 +87,9 @@ type demoKilled struct {
 	Reached          kv.Revision `json:"reached"` // by the standby
 	Missing          int         `json:"missing"` // acknowledged and not on the standby
 	MissingWrites    []demoWrite `json:"missingWrites,omitempty"`
+	// Interruptions of the replication before the kill, by reason: none but on
+	// a machine that is far too busy.
+	Interruptions map[string]int64 `json:"interruptions,omitempty"`
 }
 
 type demoWrite struct {
