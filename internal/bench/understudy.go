@@ -16,25 +16,17 @@ const ourName = "understudy"
 
 // understudy is the program under test: a binary, or where that is empty its
 // library inside this program, which can write CPU profiles.
-type understudy struct {
-	binary string
-	lacks  map[string]bool // tasks that the binary does not know
-}
+type understudy struct{ binary, name string }
 
-func (u understudy) String() string {
-	if u.binary == "" {
-		return "its library inside the benchmark's program"
-	}
-	return u.binary
-}
+func (u understudy) String() string { return u.name }
 
 func findUnderstudy(ctx context.Context, b *bench) (understudy, error) {
 	switch {
 	case b.options.understudy == "self" || b.profiles != "":
-		return understudy{}, nil
+		return understudy{name: "understudy's library inside the benchmark's program"}, nil
 	case b.options.understudy != "":
 		path, err := filepath.Abs(b.options.understudy)
-		return understudy{binary: path}, err
+		return understudy{path, path}, err
 	}
 	path := filepath.Join(b.dir, "understudy")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "github.com/understudy-dr/understudy/cmd/understudy")
@@ -42,14 +34,7 @@ func findUnderstudy(ctx context.Context, b *bench) (understudy, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return understudy{}, fmt.Errorf("build understudy: %w\n%s", err, out)
 	}
-	u := understudy{binary: path, lacks: map[string]bool{}}
-	for task, args := range commands {
-		if err := exec.CommandContext(ctx, path, append(args, "--help")...).Run(); err != nil {
-			u.lacks[task] = true
-			b.say("understudy has no %s; its library is measured", task)
-		}
-	}
-	return u, nil
+	return understudy{path, "understudy, built from ./cmd/understudy"}, nil
 }
 
 // commands are understudy's command lines for its tasks.
@@ -73,7 +58,7 @@ func (b *bench) startCheck(primary, standby *etcdproc.Cluster, profile string) (
 }
 
 func (b *bench) startUnderstudy(task, profile string, primary, standby *etcdproc.Cluster) (*child, error) {
-	if b.understudy.binary == "" || b.understudy.lacks[task] {
+	if b.understudy.binary == "" {
 		return b.self(ourName, order{Task: task, Primary: primary.Endpoints(), Standby: standby.Endpoints(), Profile: profile})
 	}
 	config, err := b.writeConfig(primary, standby)
