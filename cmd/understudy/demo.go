@@ -81,7 +81,7 @@ type stage struct {
 	primary, standby         *cluster.Cluster
 
 	objects, spare []demo.Object
-	victims        []demo.Object // deleted behind the standby's back
+	broken         verify.Report // what the check found after the deletions
 	ledger         *demo.Ledger
 	meter          *demo.Meter
 	writers        *demo.Writers
@@ -110,7 +110,7 @@ func runDemo(ctx context.Context, a *app, opts demoOptions, stdout, stderr io.Wr
 	s.story = newStory(stdout, opts.output == "table")
 	defer func() { err = errors.Join(err, s.close()) }()
 
-	acts := []func(context.Context) error{s.open, s.fill, s.copy, s.stream, s.check, s.tamper, s.find, s.putBack}
+	acts := []func(context.Context) error{s.open, s.fill, s.copy, s.stream, s.check, s.tamper, s.find, s.repair}
 	if opts.keep {
 		acts = append(acts, s.linger)
 	} else {

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/verify"
 )
 
@@ -122,7 +123,6 @@ func (s *stage) pickVictims() (rest []demo.Object) {
 		case !o.In:
 		case wanted(o) && !taken[o.Key.Resource]:
 			taken[o.Key.Resource] = true
-			s.victims = append(s.victims, o)
 			s.facts.Tampered.Deleted = append(s.facts.Tampered.Deleted, o.Pair.Key)
 		default:
 			rest = append(rest, o)
@@ -194,6 +194,7 @@ func (s *stage) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.broken = report
 	s.facts.Tampered.Check = toDemoCheck(report)
 	s.story.found(s.facts, s.named)
 	if report.Verdict != verify.Inconsistent || report.Differences() != report.Missed.Count ||
@@ -203,22 +204,24 @@ func (s *stage) find(ctx context.Context) error {
 	return nil
 }
 
-// putBack lets the primary write the two objects once more, as their
-// controllers would sooner or later, and checks again.
-func (s *stage) putBack(ctx context.Context) error {
-	written, err := demo.Update(ctx, s.primary.Client, s.victims, s.encryption, s.view, s.ledger)
+// repair puts back what the check has found, as understudy repair --apply does,
+// while the writers and the replication go on; then it checks again.
+func (s *stage) repair(ctx context.Context) error {
+	plan, err := verify.MakePlan(ctx, s.sides(), s.view, s.broken)
 	if err != nil {
-		return err
+		return s.explain(ctx, "plan the repair", err)
 	}
-	if err := s.meter.Wait(ctx, written, demoPatience); err != nil {
-		return s.explain(ctx, "put the keys back", err)
+	limits := sink.Limits{MaxOps: s.pair.Standby.Etcd.MaxTxnOps, MaxBytes: int(s.pair.Standby.Etcd.MaxRequestBytes)}
+	outcome, err := verify.Repair(ctx, s.sides(), s.view, plan, limits)
+	if err != nil {
+		return s.explain(ctx, "repair the standby", err)
 	}
 	report, err := s.compare(ctx)
 	if err != nil {
 		return err
 	}
-	s.facts.PutBack = toDemoCheck(report)
-	s.story.putBack(s.facts)
+	s.facts.Repaired = demoRepaired{outcome.Written, toDemoCheck(report)}
+	s.story.repaired(s.facts)
 	if report.Verdict != verify.Consistent {
 		return s.wrong("the standby should be equal to the primary again", report)
 	}

@@ -21,7 +21,7 @@ type demoFacts struct {
 	Streamed demoStreamed `json:"streamed"`
 	Checked  demoCheck    `json:"checked"`  // under the writers' load, like all checks
 	Tampered demoTampered `json:"tampered"` // two keys, deleted on the standby
-	PutBack  demoCheck    `json:"putBack"`  // the check after that
+	Repaired demoRepaired `json:"repaired"`
 	Killed   *demoKilled  `json:"killed,omitempty"`
 	Config   string       `json:"config,omitempty"` // for other commands, with --keep
 	Listen   string       `json:"listen,omitempty"` // of the daemon, with --keep
@@ -77,6 +77,11 @@ type demoTampered struct {
 	Deleted      []string  `json:"deleted"`
 	NoticedAfter float64   `json:"noticedAfterMilliseconds"` // by the guard
 	Check        demoCheck `json:"check"`
+}
+
+type demoRepaired struct {
+	Written int       `json:"written"`
+	Check   demoCheck `json:"check"` // after it
 }
 
 type demoKilled struct {
@@ -178,9 +183,8 @@ func (s *story) found(f demoFacts, named func(string) string) {
 	}
 }
 
-func (s *story) putBack(f demoFacts) {
-	s.line("heal", grouped(len(f.Tampered.Deleted)), "put back by %s's next write: %s", f.Primary.Name, s.consistency(f.PutBack))
-	s.detail("(understudy repair does not wait for one)")
+func (s *story) repaired(f demoFacts) {
+	s.line("repair", grouped(f.Repaired.Written), "put back while all goes on: %s", s.consistency(f.Repaired.Check))
 }
 
 // namedAtMost is how many missing writes are told by name.

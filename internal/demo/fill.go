@@ -3,7 +3,6 @@ package demo
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -73,32 +72,6 @@ func Fill(ctx context.Context, primary *clientv3.Client, objects []Object, ledge
 		ledger.Acknowledged(writes...)
 	}
 	return nil
-}
-
-// Update writes the next version of each object to the primary, in one
-// transaction, and returns its revision.
-func Update(ctx context.Context, primary *clientv3.Client, objects []Object,
-	encryption *registry.Encryption, view *scope.View, ledger *Ledger) (kv.Revision, error) {
-	rng := rand.New(rand.NewPCG(2, 0))
-	ops := make([]clientv3.Op, len(objects))
-	writes := make([]Write, len(objects))
-	for i, o := range objects {
-		next, err := look(view, fixture.Options{Encryption: encryption}.Mutate(rng, o.Pair))
-		if err != nil {
-			return 0, err
-		}
-		ops[i] = clientv3.OpPut(next.Pair.Key, string(next.Value))
-		writes[i] = Write{Key: next.Pair.Key, Object: next.digest}
-	}
-	resp, err := primary.Txn(ctx).Then(ops...).Commit()
-	if err != nil {
-		return 0, fmt.Errorf("write to the primary: %w", err)
-	}
-	for i := range writes {
-		writes[i].Revision, writes[i].Answered = kv.Revision(resp.Header.Revision), time.Now()
-	}
-	ledger.Acknowledged(writes...)
-	return kv.Revision(resp.Header.Revision), nil
 }
 
 // ReadStandby reads back what the standby holds in scope, decrypted with the
