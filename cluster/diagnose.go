@@ -64,7 +64,11 @@ func (c Config) connect(ctx context.Context, endpoint string) error {
 	// interrupted; reads and writes end with it.
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	if u.Scheme != "https" {
-		return speaksPlain(conn)
+		err := readPreface(conn)
+		if errors.Is(err, errNotHTTP2) && c.answersTLS(ctx, u.Host) {
+			return errWantsTLS
+		}
+		return err
 	}
 	config, err := c.tls()
 	if err != nil {
@@ -100,25 +104,30 @@ func (c Config) answersPlain(ctx context.Context, host string) bool {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
-	return speaksPlain(conn) == nil
+	return readPreface(conn) == nil
 }
 
-// speaksPlain begins HTTP/2 in clear text: a TLS server answers with an alert
-// (0x15) or hangs up.
-func speaksPlain(conn net.Conn) error {
-	if err := readPreface(conn); err != nil {
-		if errors.Is(err, errNotHTTP2) {
-			return errWantsTLS
-		}
-		return err
+// answersTLS tells whether a server that does not speak HTTP/2 in clear text
+// answers a TLS handshake, be it with an alert. One that hangs up on both may
+// be a load balancer before an etcd that is down. Nothing is sent over the
+// connection, so who answers does not matter.
+func (c Config) answersTLS(ctx context.Context, host string) bool {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return false
 	}
-	return nil
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(c.DialTimeout))
+	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx)
+	var alert *net.OpError
+	return err == nil || errors.As(err, &alert) && alert.Op == "remote error"
 }
 
 var errNotHTTP2 = errors.New("the server does not speak HTTP/2")
 
 // readPreface opens an HTTP/2 connection and reads the server's first frame
-// header, which must be SETTINGS (RFC 9113, 3.4).
+// header, which must be SETTINGS (RFC 9113, 3.4). The error is errNotHTTP2 where
+// the server answers something else or hangs up.
 func readPreface(conn net.Conn) error {
 	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 	emptySettings := []byte{0, 0, 0, 4, 0, 0, 0, 0, 0}
