@@ -155,6 +155,11 @@ func (s *stream) deleteInScope(ctx context.Context, c kv.Change) (bool, error) {
 // wasIn reports whether a key was in scope on the primary just before a change.
 func (s *stream) wasIn(ctx context.Context, c kv.Change) (bool, error) {
 	before, err := source.Get(ctx, s.primary, []string{c.Key}, c.Revision-1)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, source.ErrCompacted) {
+		// The primary has died behind its last words. They still count; sparing
+		// looks at what the standby has.
+		return true, nil
+	}
 	if err != nil || len(before) == 0 {
 		return false, err // nothing there before: deleted twice in one transaction, or created and deleted
 	}

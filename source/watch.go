@@ -40,20 +40,19 @@ type Span struct {
 }
 
 // Watch delivers every change in the span, in order and without a gap, until
-// ctx ends or an error says why not. It
-// calls deliver from one goroutine and waits for it, so a slow caller slows the
+// its context ends or an error says why not. It calls deliver from one goroutine and waits for it, so a slow caller slows the
 // stream down instead of filling memory: etcd's own Go watcher queues without
 // limit, which is why Watch speaks the protocol itself.
 //
 // All changes of one revision arrive in one call. Progress is asked for every
 // second; a stream that answers nothing for ten is given up with ErrSilent. A
 // member that has lost its leader ends the stream (etcd's "require leader").
-func Watch(ctx context.Context, client *clientv3.Client, span Span, deliver func(Events) error) error {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+func Watch(caller context.Context, client *clientv3.Client, span Span, deliver func(Events) error) error {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(caller))
 	defer cancel()
 	stream, err := pb.NewWatchClient(client.ActiveConnection()).Watch(ctx)
 	if err != nil {
-		return watchError(ctx, err)
+		return watchError(caller, err)
 	}
 	// The server answers no request for progress while a watch waits for a
 	// revision to come (mvcc/watchable_store.go, progressIfSync). So the watch
@@ -62,7 +61,7 @@ func Watch(ctx context.Context, client *clientv3.Client, span Span, deliver func
 		Key: []byte(span.Begin), RangeEnd: []byte(span.End), StartRevision: int64(max(1, span.From-1)), Fragment: true, ProgressNotify: true,
 	}}})
 	if err != nil {
-		return watchError(ctx, err)
+		return watchError(caller, err)
 	}
 	received := make(chan *pb.WatchResponse)
 	ended := make(chan error, 1)
@@ -87,7 +86,7 @@ func Watch(ctx context.Context, client *clientv3.Client, span Span, deliver func
 	for range received { //nolint:revive // waits for the receiver
 	}
 	if reason := <-ended; errors.Is(err, errStreamEnded) {
-		err = watchError(ctx, reason)
+		err = watchError(caller, reason)
 	}
 	return err
 }
@@ -108,7 +107,7 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 			}
 			ask := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
 			if err := stream.Send(ask); err != nil {
-				return errStreamEnded // Recv has the reason
+				tick.Stop() // what has arrived still counts; Recv will say why it ended
 			}
 		case resp, open := <-received:
 			if !open {
