@@ -40,9 +40,10 @@ type Span struct {
 }
 
 // Watch delivers every change in the span, in order and without a gap, until
-// its context ends or an error says why not. It calls deliver from one goroutine and waits for it, so a slow caller slows the
-// stream down instead of filling memory: etcd's own Go watcher queues without
-// limit, which is why Watch speaks the protocol itself.
+// its context ends or an error says why not. It calls deliver from one
+// goroutine and waits for it, so a slow caller slows the stream down instead of
+// filling memory: etcd's own Go watcher queues without limit, which is why
+// Watch speaks the protocol itself.
 //
 // All changes of one revision arrive in one call. Progress is asked for every
 // second; a stream that answers nothing for ten is given up with ErrSilent. A

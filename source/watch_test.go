@@ -9,6 +9,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/understudy-dr/understudy/internal/testkit"
 	"github.com/understudy-dr/understudy/internal/testkit/faultproxy"
@@ -161,5 +163,15 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	err := source.Watch(ctx, client, span(1), func(source.Events) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
+	}
+}
+
+// A stream that breaks says why: the caller decides by the reason whether
+// waiting helps.
+func TestWatchSaysWhyItEnded(t *testing.T) {
+	etcd := testkit.StartEtcd(t)
+	err := source.Watch(t.Context(), etcd.Client(), span(1), func(source.Events) error { etcd.Kill(); return nil })
+	if errors.Is(err, context.Canceled) || status.Code(errors.Unwrap(err)) != codes.Unavailable {
+		t.Fatalf("%v, want the broken connection", err)
 	}
 }
