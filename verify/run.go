@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
@@ -57,8 +60,9 @@ func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Repo
 				"compact less often, or check from a place nearer to both clusters"), nil
 		}
 		reached := point.Source
-		if point, err = pinBeyond(ctx, sides, view, reached, opts.patience); err == nil && point.Source <= reached {
-			return unknown(started, fmt.Sprintf("the primary no longer keeps revision %d, which the standby has reached, and the standby has reached no newer one within %s", reached, opts.patience),
+		var ok bool
+		if point, ok, err = pinBeyond(ctx, sides, view, reached, opts.patience); err == nil && !ok {
+			return unknown(started, fmt.Sprintf("the primary no longer keeps revision %d, which the standby has reached, and the standby has reached none that it keeps within %s", reached, opts.patience),
 				"see why replication does not advance: understudy status"), nil
 		}
 	}
@@ -70,22 +74,28 @@ func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Repo
 }
 
 // pinBeyond waits until the standby has reached a later revision of the
-// primary than reached; the Point of an earlier one means that it did not.
-func pinBeyond(ctx context.Context, sides Sides, view *scope.View, reached kv.Revision, patience time.Duration) (Point, error) {
+// primary than reached, one that the primary still keeps: a standby that lags
+// may pass through several that are compacted already. False: it did not.
+func pinBeyond(ctx context.Context, sides Sides, view *scope.View, reached kv.Revision, patience time.Duration) (p Point, ok bool, err error) {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(patience / 50)
 	defer tick.Stop()
 	for {
-		p, err := Pin(ctx, sides, view)
-		if err != nil || p.Source > reached {
-			return p, err
+		if p, err = Pin(ctx, sides, view); err != nil {
+			return p, false, err
+		}
+		if p.Source > reached {
+			_, err := sides.Primary.Get(ctx, view.Scope.Prefix(), clientv3.WithRev(int64(p.Source)), clientv3.WithCountOnly())
+			if !errors.Is(err, rpctypes.ErrCompacted) {
+				return p, err == nil, err
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return p, ctx.Err()
+			return p, false, ctx.Err()
 		case <-deadline.C:
-			return p, nil
+			return p, false, nil
 		case <-tick.C:
 		}
 	}
