@@ -1,0 +1,33 @@
+package console
+
+import (
+	"fmt"
+	"time"
+)
+
+// expiresSoon is when a certificate is worth a warning.
+const expiresSoon = 14 * 24 * time.Hour
+
+// warnings do not change the verdict.
+var warnings = []func(Facts) []string{
+	func(f Facts) (out []string) {
+		for _, c := range f.certificates() {
+			if left := c.NotAfter.Sub(f.Now); left > 0 && left < expiresSoon {
+				out = append(out, fmt.Sprintf("a certificate of %s expires in %s: %s", c.Side, age(left), c.File))
+			}
+		}
+		return out
+	},
+	func(f Facts) []string {
+		if c := f.lastCheck(); c != nil && c.Opaque > 0 {
+			return []string{number(c.Opaque) + " encrypted values were copied as they are; nobody can tell whether the standby's API server reads them: set encryption of both sides"}
+		}
+		return nil
+	},
+	func(f Facts) []string {
+		if f.speaks() && f.Report.Foreign > 0 {
+			return []string{number(f.Report.Foreign) + " writes of others to keys in scope on the standby since the daemon started"}
+		}
+		return nil
+	},
+}
