@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -51,7 +50,9 @@ func (f *foreignKeys) load(ctx context.Context, standby *clientv3.Client) error 
 	if f.keys == nil {
 		f.keys = surplusSet{}
 	}
-	maps.Copy(f.keys, keys) // the guard may have added to it meanwhile
+	for key, recorded := range keys { // the guard may have added to it meanwhile
+		f.keys[key] = max(f.keys[key], recorded)
+	}
 	return nil
 }
 
@@ -79,10 +80,20 @@ func (f *foreignKeys) has(key string) bool {
 	return recorded
 }
 
-func (f *foreignKeys) add(key string) {
+// covers reports whether key was recorded after it was created at the given
+// revision of the standby: its creator may have deleted it and created another.
+func (f *foreignKeys) covers(key string, created kv.Revision) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.keys[key] = 0 // the revision counts only where the record is read again
+	recorded, ok := f.keys[key]
+	return ok && created <= recorded
+}
+
+// add notes a record made after the given revision of the standby.
+func (f *foreignKeys) add(key string, after kv.Revision) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keys[key] = max(f.keys[key], after)
 }
 
 // RememberSurplus records keys that a check found only on the standby, so that
@@ -93,38 +104,45 @@ func (r *Replica) RememberSurplus(ctx context.Context, keys []string) error {
 	if s == nil {
 		return nil
 	}
-	return s.remember(ctx, keys)
+	for _, key := range keys {
+		if !s.foreign.has(key) {
+			if err := s.remember(ctx, key, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // rememberForeign does so with keys that somebody else created on the standby.
 func (s *session) rememberForeign(ctx context.Context, writes []Write) error {
-	var keys []string
 	for _, w := range writes {
-		if w.Foreign && w.Created {
-			keys = append(keys, w.Key)
+		if w.Foreign && w.Created && !s.foreign.covers(w.Key, w.Revision) {
+			if err := s.remember(ctx, w.Key, w.Revision); err != nil {
+				return err
+			}
 		}
 	}
-	return s.remember(ctx, keys)
+	return nil
 }
 
-// remember records the keys that the primary does not have.
-func (s *session) remember(ctx context.Context, keys []string) error {
-	for _, key := range keys {
-		if !s.foreign.loaded() || s.foreign.has(key) {
-			continue
-		}
-		there, err := s.primary.Get(ctx, key, clientv3.WithKeysOnly())
-		if err != nil {
-			return fmt.Errorf("look for %s on the primary: %w", key, err)
-		}
-		if len(there.Kvs) > 0 {
-			continue
-		}
-		if err := s.sink.Put(ctx, surplusKey(key), ""); err != nil {
-			return fmt.Errorf("record %s as surplus: %w", key, err)
-		}
-		s.foreign.add(key)
+// remember records a key, created on the standby at the given revision, unless
+// the primary has it.
+func (s *session) remember(ctx context.Context, key string, created kv.Revision) error {
+	if !s.foreign.loaded() {
+		return nil
 	}
+	there, err := s.primary.Get(ctx, key, clientv3.WithKeysOnly())
+	if err != nil {
+		return fmt.Errorf("look for %s on the primary: %w", key, err)
+	}
+	if len(there.Kvs) > 0 {
+		return nil
+	}
+	if err := s.sink.Put(ctx, surplusKey(key), ""); err != nil {
+		return fmt.Errorf("record %s as surplus: %w", key, err)
+	}
+	s.foreign.add(key, created)
 	return nil
 }
 
