@@ -46,6 +46,15 @@ var binary = sync.OnceValues(func() (string, error) {
 type side struct {
 	*testkit.Etcd
 	Encryption string // file with the EncryptionConfiguration; "" = none
+	Through    string // URL of a proxy before it; "" = directly
+}
+
+// Endpoints are where understudy reaches it.
+func (s side) Endpoints() []string {
+	if s.Through != "" {
+		return []string{s.Through}
+	}
+	return s.Etcd.Endpoints()
 }
 
 // pair is a primary, a standby and the binary that keeps the one in step with
