@@ -37,6 +37,7 @@ type Cursor struct {
 	current []kv.Pair
 	at      int
 	err     error
+	ended   error // why the read ended before its end; set before pages is closed
 }
 
 type page struct {
@@ -74,7 +75,11 @@ func (c *Cursor) Next() (kv.Pair, bool, error) {
 		}
 		p, open := <-c.pages
 		if !open {
-			return kv.Pair{}, false, nil
+			c.err = c.ended
+			if c.err == nil {
+				return kv.Pair{}, false, nil
+			}
+			continue
 		}
 		c.current, c.at, c.err = p.pairs, 0, p.err
 	}
@@ -98,9 +103,11 @@ func (c *Cursor) read(ctx context.Context, w *walk) {
 		select {
 		case c.pages <- page{pairs, err}:
 		case <-ctx.Done():
+			c.ended = ctx.Err()
 			return
 		}
 		if err != nil {
+			c.ended = err
 			return
 		}
 	}

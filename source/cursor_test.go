@@ -157,3 +157,33 @@ func TestOpenNamesRevisionsThatAreGone(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// A read that was cancelled must not look like one that has reached its end:
+// whoever compares two sides would take the rest for deleted.
+func TestCursorDoesNotEndQuietlyWhenCancelled(t *testing.T) {
+	client := testkit.StartEtcd(t).Client()
+	keys := many("/registry/a/b/", 4000)
+	put(t, client, keys, "v")
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := source.Open(ctx, client, "/registry/", "/registry0", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	cancel()
+	for n := 0; ; n++ {
+		_, ok, err := c.Next()
+		if err != nil {
+			if _, again, err := c.Next(); again || err == nil {
+				t.Error("the error is forgotten by the next call")
+			}
+			return
+		}
+		if !ok && n < len(keys) {
+			t.Fatalf("ended without an error after %d of %d keys", n, len(keys))
+		}
+		if !ok {
+			t.Fatal("the cancellation was not noticed")
+		}
+	}
+}
