@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,9 @@ type copyJob struct {
 	held          int    // bytes of the values in puts
 	loose         []item // waiting for a transaction to fill, after a spill
 	looseBytes    int
+	disk          *spill // nil = none
+	diskFailed    bool
+	log           *slog.Logger
 	surplus       []kv.Pair   // only on the standby, values included where they have to be looked at again
 	adopted       []string    // recorded as surplus, and the primary has them now
 	pinned        kv.Revision // of the standby
@@ -85,6 +89,11 @@ func (j *copyJob) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if j.disk != nil {
+			j.disk.close()
+		}
+	}()
 	err = kv.Join(src, dst, func(p, s *kv.Pair) error {
 		if err := j.writers.failed(); err != nil {
 			return err
@@ -175,13 +184,12 @@ func (j *copyJob) addPut(it item) error {
 		j.puts = append(j.puts, it)
 		j.held += it.size
 		if j.held > j.buffer {
-			return j.spill()
+			return j.makeRoom()
 		}
 		return nil
 	}
 	if !it.loose {
-		it.value = nil // read again when its turn comes
-		j.puts = append(j.puts, it)
+		j.puts = append(j.puts, j.putAway(it))
 		return nil
 	}
 	j.loose = append(j.loose, it)
@@ -191,7 +199,7 @@ func (j *copyJob) addPut(it item) error {
 	return j.flushLoose()
 }
 
-// looseBytes is how much is packed into transactions at once after a spill.
+// looseBytes is how much is packed into transactions at once after makeRoom.
 const looseBytes = 4 << 20
 
 func (j *copyJob) flushLoose() error {
@@ -200,20 +208,42 @@ func (j *copyJob) flushLoose() error {
 	return j.schedule(items)
 }
 
-// spill makes room: what belongs to no tree is written at once.
-func (j *copyJob) spill() error {
+// makeRoom is called once, when the buffer is full: what belongs to no tree is
+// written at once, there and from then on. Values of trees go to disk.
+func (j *copyJob) makeRoom() error {
 	var keep, loose []item
-	j.held = 0
 	for _, it := range j.puts {
 		if it.loose {
 			loose = append(loose, it)
-			continue
+		} else {
+			keep = append(keep, it)
 		}
-		keep = append(keep, it)
-		j.held += it.size
 	}
 	j.puts = keep
+	disk, err := newSpill()
+	if err != nil {
+		j.log.Warn("no room for values on disk; the primary will be read twice", "error", err)
+	}
+	j.disk = disk
 	return j.schedule(loose)
+}
+
+// putAway takes an item's value out of memory. Where the disk does not take
+// it, the primary will be asked for it again.
+func (j *copyJob) putAway(it item) item {
+	value := it.value
+	it.value = nil
+	if j.disk == nil || j.diskFailed {
+		return it
+	}
+	where, err := j.disk.put(value)
+	if err != nil {
+		j.diskFailed = true
+		j.log.Warn("no more room for values on disk; the primary will be read twice", "error", err)
+		return it
+	}
+	it.where = where
+	return it
 }
 
 // schedule hands items to the writers, tree by tree.
@@ -226,6 +256,7 @@ func (j *copyJob) schedule(items []item) error {
 		for n, txn := range c {
 			for _, i := range txn {
 				txns[n] = append(txns[n], items[i])
+				items[i].value = nil // goes with the transaction
 			}
 		}
 		return j.writers.send(txns)
@@ -237,6 +268,11 @@ func (j *copyJob) schedule(items []item) error {
 func (j *copyJob) finish(ctx context.Context) error {
 	if err := j.flushLoose(); err != nil {
 		return err
+	}
+	if j.disk != nil && !j.diskFailed {
+		if err := j.disk.flush(); err != nil {
+			return err // the next attempt may find room
+		}
 	}
 	var objects, definitions []item
 	for _, it := range j.puts {

@@ -27,7 +27,11 @@ func (j *copyJob) write(ctx context.Context, txn []item) error {
 		}
 		for _, it := range part {
 			value := it.value
-			if value == nil {
+			if value == nil && it.where.length > 0 {
+				if value, err = j.disk.get(it.where); err != nil {
+					return err
+				}
+			} else if value == nil {
 				value = values[it.key]
 			}
 			changes = append(changes, kv.Change{Key: it.key, Value: value, Revision: j.rev})
@@ -44,11 +48,11 @@ func (j *copyJob) write(ctx context.Context, txn []item) error {
 // readAgainMax keeps a request of full-size values below the client's limit.
 const readAgainMax = 32
 
-// readAgain reads the values that were let go for want of memory.
+// readAgain reads the values that neither memory nor disk could keep.
 func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string][]byte, error) {
 	var keys []string
 	for _, it := range txn {
-		if it.value == nil {
+		if it.value == nil && it.where.length == 0 {
 			keys = append(keys, it.key)
 		}
 	}

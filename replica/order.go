@@ -29,7 +29,8 @@ func parseUID(s string) uid {
 // item is one object that a copy has to write, or to delete.
 type item struct {
 	key    string
-	value  []byte // as the standby should store it; nil: read it again when its turn comes
+	value  []byte // as the standby should store it; nil: look at where
+	where  place  // in the spill; none: read it again when its turn comes
 	size   int
 	uid    uid
 	owners []uid

@@ -58,3 +58,13 @@ func TestRunFollowsWrites(t *testing.T) {
 	p.quiet(t)
 	p.mustEqual(t)
 }
+
+// With next to no memory a copy writes what belongs to no tree at once, puts
+// trees away on disk, and still ends equal.
+func TestCopyWithASmallBuffer(t *testing.T) {
+	p := newPair(t)
+	p.config.BufferBytes = 100 << 10
+	fill(t, p.primary.Client(), fixture.Options{Seed: 5, Objects: 1500})
+	p.once(t)
+	p.mustEqual(t)
+}
