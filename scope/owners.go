@@ -25,15 +25,36 @@ func (s *Scope) Orphaned(key string, m registry.Meta) bool {
 		return false
 	}
 	for _, o := range m.Owners {
-		gv, err := schema.ParseGroupVersion(o.APIVersion)
-		if err != nil || o.Kind == "" || o.Name == "" {
+		owner, ok := s.resourceOf(o.APIVersion, o.Kind)
+		if !ok || o.Name == "" {
 			return false // the garbage collector cannot look it up either
 		}
-		gvr, _ := meta.UnsafeGuessKindToResource(gv.WithKind(o.Kind))
-		owner := registry.Key{Group: gvr.Group, Resource: gvr.Resource, Namespace: k.Namespace, Name: o.Name}
+		owner.Namespace, owner.Name = k.Namespace, o.Name
 		if s.Key(owner.Path(s.registryPrefix)) != Out {
 			return false
 		}
 	}
 	return true
+}
+
+// resourceOf guesses the resource of a kind; a kind is guessed once.
+func (s *Scope) resourceOf(apiVersion, kind string) (registry.Key, bool) {
+	name := [2]string{apiVersion, kind}
+	s.mu.RLock()
+	k, known := s.byKind[name]
+	s.mu.RUnlock()
+	if known {
+		return k, k.Resource != ""
+	}
+	if gv, err := schema.ParseGroupVersion(apiVersion); err == nil && kind != "" {
+		gvr, _ := meta.UnsafeGuessKindToResource(gv.WithKind(kind))
+		k = registry.Key{Group: gvr.Group, Resource: gvr.Resource}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byKind) >= maxPlaces {
+		clear(s.byKind)
+	}
+	s.byKind[name] = k
+	return k, k.Resource != ""
 }

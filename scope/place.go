@@ -28,8 +28,8 @@ type candidate struct {
 // place works out and keeps the place of the directory dir, to which k belongs.
 func (s *Scope) place(dir string, k registry.Key, name int) *place {
 	p := &place{name: name, fallback: In}
-	for i := range slices.Backward(s.rules) {
-		c, fits := s.rules[i].candidate(dir+"/", k)
+	for _, r := range s.rulesOf(k) {
+		c, fits := r.candidate(dir+"/", k)
 		if !fits {
 			continue
 		}
@@ -51,6 +51,31 @@ func (s *Scope) place(dir string, k registry.Key, name int) *place {
 	return p
 }
 
+// rulesOf returns the rules that match the resource of k, the last one first.
+// They are worked out once: patterns are slow, and namespaces are many.
+func (s *Scope) rulesOf(k registry.Key) []*rule {
+	resource := [2]string{k.Group, k.Resource}
+	s.mu.RLock()
+	rules, known := s.byResource[resource]
+	s.mu.RUnlock()
+	if known {
+		return rules
+	}
+	for i := range slices.Backward(s.rules) {
+		if s.rules[i].matchesResource(k) {
+			rules = append(rules, &s.rules[i])
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byResource) >= maxPlaces {
+		clear(s.byResource)
+	}
+	s.byResource[resource] = rules
+	return rules
+}
+
+// candidate reports how a rule that matches the resource fits a place.
 func (r *rule) candidate(dir string, k registry.Key) (c candidate, fits bool) {
 	c = candidate{rule: r, askObject: len(r.Types) > 0}
 	if len(r.Keys) > 0 {
@@ -60,9 +85,6 @@ func (r *rule) candidate(dir string, k registry.Key) (c candidate, fits bool) {
 			return c, false
 		}
 		c.byKey = !within
-	}
-	if !r.matchesResource(k) {
-		return c, false
 	}
 	if c.byName = len(r.namespaces) > 0 && isNamespaces(k); !c.byName {
 		if !r.matchesNamespace(k.Group, k.Resource, k.Namespace, "") {

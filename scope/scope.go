@@ -71,6 +71,10 @@ type Scope struct {
 
 	mu     sync.RWMutex
 	places map[string]*place // by directory of the key
+	// byResource holds the rules that match a resource, by group and plural.
+	byResource map[[2]string][]*rule
+	// byKind holds the resource of an owner's API version and kind.
+	byKind map[[2]string]registry.Key
 }
 
 // maxPlaces bounds the cache; where it is full it begins anew. There is one
@@ -80,7 +84,7 @@ const maxPlaces = 1 << 16
 // New checks the rules. Its errors name the rule as the configuration file
 // does ("sync.exclude[0].resources: …") and are a *RuleError then.
 func New(c Config) (*Scope, error) {
-	s := &Scope{prefix: c.Prefix, places: map[string]*place{}}
+	s := &Scope{prefix: c.Prefix, places: map[string]*place{}, byResource: map[[2]string][]*rule{}, byKind: map[[2]string]registry.Key{}}
 	if s.prefix == "" {
 		s.prefix = registry.DefaultPrefix
 	}
