@@ -23,7 +23,7 @@ const module = "github.com/understudy-dr/understudy/"
 var (
 	vocabulary = []string{"kv", "remedy"}
 	pure       = []string{"registry", "scope"}
-	systems    = []string{"source", "sink", "role", "cluster", "node", "store", "dns", "pki"}
+	systems    = []string{"source", "sink", "role", "cluster", "node", "store", "dns", "pki", "datadir", "kube"}
 	features   = []string{"replica", "verify", "backup", "restore", "objects", "failover"}
 	faces      = []string{"config", "console"}
 )
@@ -45,6 +45,8 @@ var allowed = map[string][]string{
 	"store":   union(vocabulary, pure),
 	"dns":     union(vocabulary, pure),
 	"pki":     union(vocabulary, pure),
+	"datadir": union(vocabulary, pure),
+	"kube":    union(vocabulary, pure),
 
 	"replica":  union(vocabulary, pure, systems),
 	"verify":   union(vocabulary, pure, systems),

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package datadir
+
+import "errors"
+
+func exchangeAtOnce(string, string) error { return errors.ErrUnsupported }
+
+func ownLike(string, string) error { return nil }
