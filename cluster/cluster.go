@@ -78,8 +78,9 @@ func Dial(ctx context.Context, c Config) (*Cluster, error) {
 		DialTimeout:          c.DialTimeout,
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 5 * time.Second,
-		PermitWithoutStream:  true,
+		PermitWithoutStream:  false, // etcd hangs up on clients that ping an idle connection (too_many_pings)
 		MaxCallRecvMsgSize:   maxMessage,
+		MaxCallSendMsgSize:   maxMessage, // the server's --max-request-bytes decides; the client's default is 2 MiB
 		RejectOldCluster:     false,
 		Logger:               zap.NewNop(), // our callers say what they could not do, once
 		DialOptions:          []grpc.DialOption{grpc.WithInitialWindowSize(4 << 20), grpc.WithInitialConnWindowSize(8 << 20)},

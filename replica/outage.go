@@ -3,9 +3,13 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/sink"
@@ -34,6 +38,21 @@ func cureOf(err error) cure {
 		return byPerson
 	}
 	return byTime
+}
+
+// explain gives the errors that etcd may answer any request with their remedy.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, sink.ErrNoSpace):
+	case errors.Is(err, rpctypes.ErrNoSpace): // also a lease is refused, without which nobody can lead
+		err = fmt.Errorf("%w: %w", sink.ErrNoSpace, err)
+	case cluster.IsDenied(err) && remedy.CodeOf(err) != remedy.Auth:
+		return cluster.Denied("replicate", err)
+	default:
+		return err
+	}
+	return &remedy.Error{Op: "write to the standby", Err: err,
+		Remedy: "make space in the standby's etcd: compact, etcdctl defrag on every member (or raise --quota-backend-bytes), then etcdctl alarm disarm; it goes on by itself"}
 }
 
 // outage logs the first error of a row, and again only when another kind of

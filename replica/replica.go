@@ -119,7 +119,7 @@ func (r *Replica) State() State { return r.account.snapshot() }
 // Once brings the standby up to the primary's revision of now, and returns. It
 // does not retry.
 func (r *Replica) Once(ctx context.Context) (State, error) {
-	err := r.session(ctx, true)
+	err := explain(r.session(ctx, true))
 	if err != nil {
 		r.account.enter(Halted, err)
 	}
@@ -134,7 +134,7 @@ func (r *Replica) Run(ctx context.Context) error {
 	quiet := outage{log: r.Log}
 	settled := false // has streamed once
 	for {
-		err := r.session(ctx, false)
+		err := explain(r.session(ctx, false))
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -18,17 +18,40 @@ type Leader struct {
 // Campaign waits until this daemon leads. ttl is how long a dead leader keeps
 // the others waiting, in whole seconds, at least 2.
 func Campaign(ctx context.Context, client *clientv3.Client, ttl time.Duration, identity string) (*Leader, error) {
-	session, err := concurrency.NewSession(client,
-		concurrency.WithTTL(max(2, int(ttl/time.Second))), concurrency.WithContext(context.WithoutCancel(ctx)))
+	seconds := max(2, int(ttl/time.Second))
+	lease, err := client.Grant(ctx, int64(seconds))
 	if err != nil {
 		return nil, fmt.Errorf("open a session on the standby: %w", err)
 	}
-	election := concurrency.NewElection(session, LeaderDir)
-	if err := election.Campaign(ctx, identity); err != nil {
-		session.Close()
+	session, err := concurrency.NewSession(client, concurrency.WithLease(lease.ID),
+		concurrency.WithTTL(seconds), concurrency.WithContext(context.WithoutCancel(ctx)))
+	if err != nil {
+		return nil, fmt.Errorf("open a session on the standby: %w", err)
+	}
+	l := &Leader{session: session, election: concurrency.NewElection(session, LeaderDir)}
+	elected := make(chan error, 1)
+	go func() { elected <- l.election.Campaign(ctx, identity) }()
+	select {
+	case err = <-elected:
+	case <-ctx.Done():
+		// Campaign now tries to take its candidacy back for as long as the
+		// server is silent. Revoking the lease does that as well; Campaign ends
+		// with it, or with the client.
+		err = ctx.Err()
+	}
+	if err != nil {
+		l.revoke(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("campaign for the lead: %w", err)
 	}
-	return &Leader{session: session, election: election}, nil
+	return l, nil
+}
+
+// revoke ends the session, within a second; the lease ends by itself otherwise.
+func (l *Leader) revoke(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	l.session.Orphan()
+	_, _ = l.session.Client().Revoke(ctx, l.session.Lease())
 }
 
 // Lost is closed when the lease can no longer be kept alive. It may come late;
@@ -45,9 +68,10 @@ func (l *Leader) Fence(s State) []clientv3.Cmp {
 	}
 }
 
-// Resign gives the lead up, so that a successor need not wait for the lease.
+// Resign gives the lead up, so that a successor need not wait for the lease. It
+// takes a second longer than ctx at most.
 func (l *Leader) Resign(ctx context.Context) error {
-	defer l.session.Close()
+	defer l.revoke(ctx)
 	if err := l.election.Resign(ctx); err != nil {
 		return fmt.Errorf("resign: %w", err)
 	}

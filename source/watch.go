@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 
 	"github.com/understudy-dr/understudy/kv"
 )
@@ -20,6 +21,9 @@ const (
 	progressEvery = time.Second
 	// silentAfter is how long a watch may answer nothing at all.
 	silentAfter = 10 * time.Second
+	// maxMessage bounds one fragment, which holds at least one whole event.
+	// Without it gRPC's 4 MiB would count, and a larger value end every watch.
+	maxMessage = 64 << 20
 )
 
 // Events is what a watch delivers at once: all changes of one or more whole
@@ -51,7 +55,7 @@ type Span struct {
 func Watch(caller context.Context, client *clientv3.Client, span Span, deliver func(Events) error) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(caller))
 	defer cancel()
-	stream, err := pb.NewWatchClient(client.ActiveConnection()).Watch(ctx)
+	stream, err := pb.NewWatchClient(client.ActiveConnection()).Watch(ctx, grpc.MaxCallRecvMsgSize(maxMessage))
 	if err != nil {
 		return watchError(caller, err)
 	}
