@@ -238,7 +238,7 @@ func define(t *testing.T, c *testkit.ControlPlane, kinds ...string) {
 		open := map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}
 		definition := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-			"metadata": map[string]any{"name": plural + "." + group},
+			"metadata": map[string]any{"name": plural + "." + group, "labels": map[string]any{ours: "moscow"}},
 			"spec": map[string]any{
 				"group": group, "scope": "Namespaced",
 				"names": map[string]any{"kind": k, "plural": plural, "singular": strings.ToLower(k)},
