@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,24 +144,34 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 	}
 }
 
-// assembler joins the fragments of a response that was too large for one message.
+// assembler joins the fragments of a response that was too large for one
+// message, revision by revision: a watch that catches up gets up to 1,000
+// revisions in one response, which may be gigabytes.
 type assembler struct {
 	from    kv.Revision // changes before it are left out
 	changes []kv.Change
 }
 
-// add returns the whole events and true when no fragment is outstanding.
+// add returns the changes of revisions that are whole by now, and false where
+// there are none yet.
 func (a *assembler) add(resp *pb.WatchResponse) (Events, bool) {
 	for _, e := range resp.Events {
 		if c := toChange(e); c.Revision >= a.from {
 			a.changes = append(a.changes, c)
 		}
 	}
-	if resp.Fragment {
-		return Events{}, false
-	}
 	changes := a.changes
 	a.changes = nil
+	if resp.Fragment { // the last revision may go on in the next one
+		n := len(changes)
+		for n > 0 && changes[n-1].Revision == changes[len(changes)-1].Revision {
+			n--
+		}
+		changes, a.changes = changes[:n:n], slices.Clone(changes[n:])
+		if n == 0 {
+			return Events{}, false
+		}
+	}
 	if n := len(changes); n > 0 {
 		// The header is the store's revision, which may be ahead of what has
 		// been delivered while a watch catches up.
