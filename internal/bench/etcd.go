@@ -166,6 +166,7 @@ const (
 	puts      = "etcd_mvcc_put_total"
 	deletes   = "etcd_mvcc_delete_total"
 	bytesSent = "etcd_network_client_grpc_sent_bytes_total"
+	events    = "etcd_debugging_mvcc_events_total" // sent to watches
 )
 
 func readCounters(ctx context.Context, e *etcdproc.Cluster) (counters, error) {
@@ -190,7 +191,7 @@ func readCounters(ctx context.Context, e *etcdproc.Cluster) (counters, error) {
 			c[name] += n
 		}
 	}
-	for _, name := range []string{ranges, puts, deletes, bytesSent} {
+	for _, name := range []string{ranges, puts, deletes, bytesSent, events} {
 		if _, ok := c[name]; !ok {
 			return nil, fmt.Errorf("etcd has no counter %s", name)
 		}
@@ -205,4 +206,35 @@ func (c counters) since(before counters) counters {
 		grown[name] = n - before[name]
 	}
 	return grown
+}
+
+// untilQuiet waits until the etcds have sent next to nothing for two seconds:
+// what a daemon does after its start, the first check included, is over.
+func untilQuiet(ctx context.Context, etcds ...*etcdproc.Cluster) error {
+	const (
+		while = 2 * time.Second
+		noise = 64 << 10 // bytes; a daemon asks for the revision every second
+	)
+	tick := time.NewTicker(while / 8)
+	defer tick.Stop()
+	last, since := 0.0, time.Now()
+	for time.Since(since) < while {
+		sent := 0.0
+		for _, e := range etcds {
+			now, err := readCounters(ctx, e)
+			if err != nil {
+				return err
+			}
+			sent += now[bytesSent]
+		}
+		if sent > last+noise {
+			last, since = sent, time.Now()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

@@ -7,29 +7,31 @@ import (
 	"github.com/understudy-dr/understudy/internal/testkit/etcdproc"
 )
 
-// memory looks how much the first copy and the check need at their peak, and
-// how that grows with the number of keys.
+// memory looks how much the first copy, the check and the daemon, which does
+// both and streams, need at their peak, and how that grows with the number of keys.
 func (b *bench) memory(ctx context.Context, r *Result) error {
 	sizes := []int{b.scaled(100_000), b.scaled(200_000)}
 	if b.million {
 		sizes = append(sizes, b.scaled(1_000_000))
 	}
-	var copies, checks []*Figure
+	var copies, checks, daemons []*Figure
 	for _, n := range sizes {
 		inCopy := r.figure(fmt.Sprintf("first copy of %s keys", number(float64(n))), "MiB")
 		inCheck := r.figure(fmt.Sprintf("deep check of %s keys", number(float64(n))), "MiB")
-		copies, checks = append(copies, inCopy), append(checks, inCheck)
+		inDaemon := r.figure(fmt.Sprintf("daemon with %s keys: first copy, first check, streaming", number(float64(n))), "MiB")
+		copies, checks, daemons = append(copies, inCopy), append(checks, inCheck), append(daemons, inDaemon)
 		rounds := b.rounds
 		if n > 200_000 {
 			rounds = 1
 		}
-		if err := b.measurePeaks(ctx, n, rounds, inCopy, inCheck); err != nil {
+		if err := b.measurePeaks(ctx, n, rounds, inCopy, inCheck, inDaemon); err != nil {
 			return err
 		}
 	}
 	r.note("the most resident memory (VmHWM) of the process; values of %d bytes", valueBytes)
 	r.most(256, fmt.Sprintf("peak memory, first copy of %s keys", number(float64(sizes[1]))), copies[1])
 	r.most(256, fmt.Sprintf("peak memory, deep check of %s keys", number(float64(sizes[1]))), checks[1])
+	r.most(256, fmt.Sprintf("peak memory, daemon with %s keys", number(float64(sizes[1]))), daemons[1])
 
 	growth := r.figure("growth of the copy's peak per key", "bytes")
 	growth.add((copies[1].Median - copies[0].Median) * (1 << 20) / float64(sizes[1]-sizes[0]))
@@ -44,7 +46,7 @@ func (b *bench) memory(ctx context.Context, r *Result) error {
 	return nil
 }
 
-func (b *bench) measurePeaks(ctx context.Context, n, rounds int, inCopy, inCheck *Figure) error {
+func (b *bench) measurePeaks(ctx context.Context, n, rounds int, inCopy, inCheck, inDaemon *Figure) error {
 	primary, _, err := b.startFilled(ctx, n)
 	if err != nil {
 		return err
@@ -52,6 +54,9 @@ func (b *bench) measurePeaks(ctx context.Context, n, rounds int, inCopy, inCheck
 	defer primary.Stop()
 	for range rounds {
 		if err := b.measurePeak(ctx, n, primary, inCopy, inCheck); err != nil {
+			return err
+		}
+		if err := b.measureDaemon(ctx, n, primary, inDaemon); err != nil {
 			return err
 		}
 	}
@@ -87,5 +92,29 @@ func (b *bench) measurePeak(ctx context.Context, n int, primary *etcdproc.Cluste
 	}
 	inCheck.add(mebibytes(check.used().peak))
 	b.say("  %s keys: first copy %.0f MiB, deep check %.0f MiB", number(float64(n)), mebibytes(c.used().peak), mebibytes(check.used().peak))
+	return nil
+}
+
+func (b *bench) measureDaemon(ctx context.Context, n int, primary *etcdproc.Cluster, inDaemon *Figure) error {
+	standby, err := startEtcd(ctx)
+	if err != nil {
+		return err
+	}
+	defer standby.Stop()
+	c, err := b.startSync(primary, standby, "")
+	if err != nil {
+		return err
+	}
+	defer c.Stop()
+	err = b.awaitCount(ctx, standby, n)
+	if err == nil {
+		err = untilQuiet(ctx, primary, standby)
+	}
+	if err = firstError(err, expectReached(ctx, primary, standby)); err != nil {
+		return fmt.Errorf("%w\n%s", err, c.LogTail(10))
+	}
+	c.Stop()
+	inDaemon.add(mebibytes(c.used().peak))
+	b.say("  %s keys: daemon %.0f MiB", number(float64(n)), mebibytes(c.used().peak))
 	return nil
 }

@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-
 	"github.com/understudy-dr/understudy/kv"
+	"math/rand/v2"
 )
 
 // restart stops a daemon that is in step and starts it again. One write was
@@ -37,6 +36,8 @@ func (b *bench) restart(ctx context.Context, r *Result) error {
 	readsStandby := r.figure("reads of the standby", "reads")
 	sent := r.figure("sent by the primary", "KiB")
 	sentStandby := r.figure("sent by the standby", "KiB")
+	watched := r.figure("watch events of the primary, until quiet", "events")
+	watchedStandby := r.figure("watch events of the standby, until quiet", "events")
 	rng := rand.New(rand.NewPCG(6, 0))
 	for range max(b.rounds, 5) {
 		object = b.objects.options.Mutate(rng, object)
@@ -60,10 +61,18 @@ func (b *bench) restart(ctx context.Context, r *Result) error {
 		}
 		afterPrimary, err1 := readCounters(ctx, primary)
 		afterStandby, err2 := readCounters(ctx, standby)
+		err = firstError(err1, err2)
+		if err == nil {
+			err = untilQuiet(ctx, primary, standby)
+		}
+		quietPrimary, err1 := readCounters(ctx, primary)
+		quietStandby, err2 := readCounters(ctx, standby)
 		c.Stop()
-		if err := firstError(err1, err2); err != nil {
+		if err := firstError(err, err1, err2); err != nil {
 			return err
 		}
+		watched.add(quietPrimary.since(beforePrimary)[events])
+		watchedStandby.add(quietStandby.since(beforeStandby)[events])
 		took.add(seconds(d))
 		reads.add(afterPrimary.since(beforePrimary)[ranges])
 		readsStandby.add(afterStandby.since(beforeStandby)[ranges])
@@ -73,6 +82,8 @@ func (b *bench) restart(ctx context.Context, r *Result) error {
 	}
 	r.below(1, fmt.Sprintf("restart with %s keys unchanged, until streaming", number(float64(n))), took)
 	r.below(1024, "restart, sent by the primary meanwhile", sent)
+	r.most(1000, "restart, watch events of the standby, until quiet", watchedStandby)
+	r.note("what happens after the write has arrived counts as well where it is a watch event; the daemon's regular check, which reads both sides, does not")
 	return nil
 }
 
