@@ -269,6 +269,10 @@ func (j *copyJob) finish(ctx context.Context) error {
 	if err := j.flushLoose(); err != nil {
 		return err
 	}
+	// They may own what comes now.
+	if err := j.writers.wait(); err != nil {
+		return err
+	}
 	if j.disk != nil && !j.diskFailed {
 		if err := j.disk.flush(); err != nil {
 			return err // the next attempt may find room
