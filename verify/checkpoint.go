@@ -1,0 +1,53 @@
+package verify
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
+)
+
+func decodeCheckpoint(raw []byte) (*sink.Checkpoint, error) {
+	var c sink.Checkpoint
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, fmt.Errorf("%s holds no checkpoint: %w", sink.CheckpointKey, err)
+	}
+	return &c, nil
+}
+
+// judgeCheckpoint says what the checkpoint means for a promotion. broken is
+// why it could not be read.
+func (s *simulator) judgeCheckpoint(sim *Simulation, broken error) {
+	note := func(p Problem, severity Severity, format string, args ...any) {
+		s.findings.add(p, severity, "", Item{Key: sink.CheckpointKey}, func() string { return fmt.Sprintf(format, args...) })
+	}
+	c := sim.Checkpoint
+	switch {
+	case broken != nil:
+		note(NoCheckpoint, Red, "%v", broken)
+		return
+	case c == nil:
+		note(NoCheckpoint, Red, "%s is not there", sink.CheckpointKey)
+		return
+	case c.Phase != sink.Streaming:
+		note(CopyUnderWay, Red, "the checkpoint says %q, of revision %d of the primary", c.Phase, c.SourceRevision)
+	}
+	if c.ScopeHash != "" && c.ScopeHash != s.scope.Hash() {
+		note(ScopeChanged, Yellow, "what counts here as replicated is not what was replicated")
+	}
+	if sim.Revision <= c.SourceRevision {
+		note(FloorMissing, Yellow, "the standby is at revision %d, the primary was at %d", sim.Revision, c.SourceRevision)
+	}
+}
+
+// compacted makes etcd's word for a compacted revision source's.
+func compacted(err error) error {
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		return source.ErrCompacted
+	}
+	return err
+}

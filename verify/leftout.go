@@ -1,0 +1,121 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// LeftOut are the objects of the primary whose owners the scope leaves out.
+type LeftOut struct {
+	Revision kv.Revision // of the primary; it was read at it
+	// Findings are OwnersLeftOut, for objects that are not replicated for it,
+	// and OwnerLeftOut, for those that lose some references only.
+	Findings []Finding
+}
+
+// FindLeftOut reads the primary at its newest revision for what a simulation
+// on the standby cannot see: objects that are not there because every owner
+// of theirs is left out. It gives up when the primary sends nothing for as long
+// as patience, because the primary may be about to die. What it cannot decrypt
+// or decode it passes over; a check names those.
+func FindLeftOut(ctx context.Context, primary *clientv3.Client, view *scope.View, limit int, patience time.Duration) (LeftOut, error) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	silent := time.AfterFunc(patience, func() { giveUp(fmt.Errorf("it sent nothing for %s", patience)) })
+	defer silent.Stop()
+
+	begin, end := view.Range()
+	cursor, err := source.Open(ctx, primary, begin, end, 0)
+	if err != nil {
+		return LeftOut{}, because(ctx, err)
+	}
+	defer cursor.Close()
+	found := newFindings(limit)
+	for n := 0; ; n++ {
+		if n%256 == 0 {
+			silent.Reset(patience)
+		}
+		pair, ok, err := cursor.Next()
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return LeftOut{}, because(ctx, err)
+		}
+		if !ok {
+			return LeftOut{cursor.Revision(), found.sorted()}, nil
+		}
+		leftOut(found, view, pair)
+	}
+}
+
+// because prefers the reason of the end of ctx to what the client makes of it.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// leftOut notes one object of the primary.
+func leftOut(found *findings, view *scope.View, p kv.Pair) {
+	verdict := view.Scope.Key(p.Key)
+	key, ok := registry.ParseKey(view.Scope.RegistryPrefix(), p.Key)
+	if !ok || verdict == scope.Out || view.Recoder.Opaque(key.GroupResource(), p.Value) {
+		return
+	}
+	plain, err := view.Recoder.PlainOfPrimary(key.GroupResource(), p.Key, p.Value)
+	if err != nil {
+		return
+	}
+	meta, err := registry.ReadMeta(plain)
+	if err != nil || len(meta.Owners) == 0 {
+		return
+	}
+	if verdict == scope.AskObject && view.Scope.Object(p.Key, meta) != scope.In {
+		return
+	}
+	var out []registry.Owner
+	for _, owner := range meta.Owners {
+		if view.Scope.Orphaned(p.Key, registry.Meta{Owners: []registry.Owner{owner}}) {
+			out = append(out, owner)
+		}
+	}
+	if len(out) == 0 {
+		return
+	}
+	problem, severity := OwnerLeftOut, Info
+	if len(out) == len(meta.Owners) {
+		problem, severity = OwnersLeftOut, Yellow
+	}
+	name := key.Name
+	if key.Namespace != "" {
+		name = key.Namespace + "/" + name
+	}
+	found.add(problem, severity, key.GroupResource(), Item{Key: p.Key, Object: meta.Kind + " " + name}, func() string {
+		return fmt.Sprintf("owner %s %s is out of scope", out[0].Kind, out[0].Name)
+	})
+}
+
+// Merge adds findings of another look.
+func (s *Simulation) Merge(more []Finding) {
+	all := append(s.Findings, more...)
+	s.Findings = make([]Finding, 0, len(all))
+	for _, severity := range Severities {
+		for _, p := range problems {
+			for _, f := range all {
+				if f.Severity == severity && f.Problem == p.Problem {
+					s.Findings = append(s.Findings, f)
+				}
+			}
+		}
+	}
+}

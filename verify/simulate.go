@@ -1,0 +1,150 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// heldPrefix is where the originals of held objects are kept.
+const heldPrefix = sink.Root + "held/"
+
+// SimulateOptions of a simulation.
+type SimulateOptions struct {
+	// Standby is how the standby's API servers encrypt; nil where nobody said.
+	Standby *registry.Encryption
+	// Limit is how many items of each finding are listed; 0 = all. They are
+	// counted beyond it.
+	Limit int
+	// Progress, if set, is called every few hundred keys with the number of
+	// keys read so far.
+	Progress func(keys int64)
+}
+
+// Simulation is what a promotion of the standby would do.
+type Simulation struct {
+	Revision   kv.Revision      // of the standby; everything was read at it
+	ClusterID  string           // of the standby
+	Checkpoint *sink.Checkpoint // nil where there is none
+	Objects    int64            // of the standby's API servers
+	Replicated int64            // how many of them are in scope
+	Findings   []Finding        // the worst first
+	Notes      []string         // circumstances that are no findings
+	Started    time.Time
+	Took       time.Duration
+}
+
+// Worst is the worst severity among the findings, "" where there are none.
+func (s *Simulation) Worst() Severity {
+	if len(s.Findings) == 0 {
+		return ""
+	}
+	return s.Findings[0].Severity
+}
+
+// Simulate reads every object on the standby, its own ones too, at the newest
+// revision, and says what a promotion now would do with them. It needs the
+// standby only, and writes nothing.
+//
+// It holds some 300 bytes of each object. A revision that is compacted under
+// way makes it begin again, a few times.
+func Simulate(ctx context.Context, standby *clientv3.Client, s *scope.Scope, opts SimulateOptions) (Simulation, error) {
+	started := time.Now()
+	for attempt := 1; ; attempt++ {
+		sim, err := simulateOnce(ctx, standby, s, opts)
+		if err == nil {
+			sim.Started, sim.Took = started, time.Since(started)
+			return sim, nil
+		}
+		if !errors.Is(err, source.ErrCompacted) || attempt == attempts {
+			return Simulation{}, err
+		}
+	}
+}
+
+func simulateOnce(ctx context.Context, standby *clientv3.Client, sc *scope.Scope, opts SimulateOptions) (Simulation, error) {
+	prefix := sc.RegistryPrefix()
+	cursor, err := source.Open(ctx, standby, prefix, kv.PrefixEnd(prefix), 0)
+	if err != nil {
+		return Simulation{}, err
+	}
+	defer cursor.Close()
+
+	sim := newSimulator(sc, opts.Standby, opts.Limit)
+	result := Simulation{Revision: cursor.Revision()}
+	if err := sim.ownState(ctx, standby, &result); err != nil {
+		return Simulation{}, err
+	}
+	if err := sim.readAll(ctx, cursor, opts.Progress); err != nil {
+		return Simulation{}, err
+	}
+	sim.conclude()
+	result.Objects, result.Replicated = int64(len(sim.objects)), sim.replicated
+	result.Findings = sim.findings.sorted()
+	return result, nil
+}
+
+// readAll gives every key of the stream to the simulator.
+func (s *simulator) readAll(ctx context.Context, stream kv.Stream, progress func(int64)) error {
+	for seen := int64(0); ; seen++ {
+		if seen%256 == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if progress != nil {
+				progress(seen)
+			}
+		}
+		pair, ok, err := stream.Next()
+		if err != nil || !ok {
+			return err
+		}
+		s.add(pair)
+	}
+}
+
+// ownState reads what Understudy keeps on the standby, at the same revision as
+// everything else.
+func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, into *Simulation) error {
+	at := clientv3.WithRev(int64(into.Revision))
+	resp, err := standby.Get(ctx, sink.CheckpointKey, at)
+	if err != nil {
+		return fmt.Errorf("read the standby's checkpoint: %w", compacted(err))
+	}
+	into.ClusterID = cluster.FormatID(resp.Header.ClusterId)
+	if len(resp.Kvs) > 0 {
+		into.Checkpoint, err = decodeCheckpoint(resp.Kvs[0].Value)
+	}
+	s.judgeCheckpoint(into, err)
+
+	resp, err = standby.Get(ctx, heldPrefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), at)
+	if err != nil {
+		return fmt.Errorf("read what is held: %w", compacted(err))
+	}
+	for _, p := range resp.Kvs {
+		s.noteHeld(string(p.Key))
+	}
+	return nil
+}
+
+// noteHeld counts an original; the rest of its key is that of the object.
+func (s *simulator) noteHeld(key string) {
+	of := "/" + strings.TrimLeft(strings.TrimPrefix(key, heldPrefix), "/")
+	k, ok := registry.ParseKey(s.prefix, of)
+	if !ok {
+		return
+	}
+	o := record{key: of, resource: s.resource(k), in: true}
+	s.note(Held, Info, &o, func() string { return "" })
+}
