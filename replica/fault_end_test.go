@@ -1,7 +1,11 @@
 package replica_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,4 +58,45 @@ func TestEndsInTimeWhileServersAreSilent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A replica says once that it does not replicate, and once that it does again,
+// when it does; not a thousand times.
+func TestOutageIsSaidOnce(t *testing.T) {
+	slow(t)
+	p := newPair(t)
+	proxy, url := p.primary.Proxy(0)
+	p.config.Primary.Endpoints = []string{url}
+	var log lockedBuffer
+	p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	proxy.Cut()
+	d.wait(t, "a few attempts", func(s replica.State) bool { return s.Errors["connection"] >= 3 })
+	must(t, proxy.Restore())
+	d.wait(t, "streaming", streaming)
+	p.write(t, 1)
+	p.quiet(t)
+	text := log.String()
+	if down, up := strings.Count(text, "not replicating"), strings.Count(text, "replication went on"); down != 1 || up != 1 {
+		t.Errorf("said %d times that it does not replicate and %d times that it does again:\n%s", down, up, text)
+	}
+}
+
+// lockedBuffer is a log that may be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

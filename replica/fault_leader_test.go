@@ -1,7 +1,6 @@
 package replica_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -130,7 +129,7 @@ func TestDeposedDaemonIsRefusedByCompare(t *testing.T) {
 	p := newPair(t)
 	p.config.LeaseTTL = time.Minute // renewed every 20 s: the daemon cannot learn of it that way
 	p.write(t, 3)
-	var log bytes.Buffer
+	var log lockedBuffer
 	p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
 	first := p.start(t)
 	first.wait(t, "streaming", streaming)

@@ -88,7 +88,7 @@ func (o *outage) say(c cure, err error) {
 	}
 }
 
-// over ends a row of errors.
+// over ends a row of errors: replication streams again.
 func (o *outage) over() {
 	if o.attempts > 0 {
 		o.log.Info("replication went on", "after", time.Since(o.since).Round(time.Second), "attempts", o.attempts)

@@ -39,7 +39,7 @@ type Config struct {
 	LeaseTTL         time.Duration // how long a dead leader keeps others waiting; 0 = 10 s
 	Limits           sink.Limits   // of the standby's etcd
 	// BufferBytes is how much a copy keeps in memory between reading and
-	// writing; 0 = 64 MiB.
+	// writing; 0 = 32 MiB. What waits beyond it lies on disk, sealed.
 	BufferBytes int
 	// HaltedRetry is how often a halted replica looks whether it may go on;
 	// 0 = 30 s.
@@ -71,6 +71,7 @@ var ErrLeads = errors.New("another daemon leads")
 type Replica struct {
 	Config
 	account *account
+	outage  outage
 	live    atomic.Pointer[session]
 	reached kv.Revision // the highest checkpoint this process has seen
 	watched kv.Revision // of the standby: all writes through it have been told to Hooks.Seen
@@ -85,13 +86,13 @@ func New(c Config) (*Replica, error) {
 		c.LeaseTTL = 10 * time.Second
 	}
 	if c.BufferBytes == 0 {
-		c.BufferBytes = 64 << 20
+		c.BufferBytes = 32 << 20
 	}
 	if c.HaltedRetry == 0 {
 		c.HaltedRetry = 30 * time.Second
 	}
 	c.Hooks = c.Hooks.orNothing()
-	return &Replica{Config: c, account: newAccount(time.Now())}, nil
+	return &Replica{Config: c, account: newAccount(time.Now()), outage: outage{log: c.Log}}, nil
 }
 
 func (h Hooks) orNothing() Hooks {
@@ -131,7 +132,6 @@ func (r *Replica) Once(ctx context.Context) (State, error) {
 // can cure: a wrong key, a wrong pair, a primary that was rolled back.
 func (r *Replica) Run(ctx context.Context) error {
 	wait := newBackoff(500*time.Millisecond, 15*time.Second)
-	quiet := outage{log: r.Log}
 	settled := false // has streamed once
 	for {
 		err := explain(r.session(ctx, false))
@@ -141,7 +141,6 @@ func (r *Replica) Run(ctx context.Context) error {
 		if r.State().Phase == Streaming {
 			settled = true
 			wait.reset()
-			quiet.over()
 		}
 		cure := cureOf(err)
 		switch {
@@ -152,11 +151,12 @@ func (r *Replica) Run(ctx context.Context) error {
 			wait.next = r.HaltedRetry
 		case cure == atOnce:
 			wait.reset()
+			r.account.enter(Connecting, nil) // it streams no longer
 		default:
 			r.account.enter(Connecting, err)
 		}
 		r.account.update(func(s *State) { s.Errors[reasonOf(err)]++ })
-		quiet.say(cure, err)
+		r.outage.say(cure, err)
 		if wait.sleep(ctx) != nil {
 			return nil
 		}

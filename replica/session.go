@@ -143,6 +143,7 @@ func (s *session) heard(through kv.Revision) {
 	s.account.sawPrimary(through)
 	if s.account.snapshot().Phase != Streaming {
 		s.account.enter(Streaming, nil)
+		s.outage.over()
 		s.Log.Info("streaming", "from", s.sink.Last().SourceRevision)
 	}
 }
