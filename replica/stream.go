@@ -52,7 +52,7 @@ func (s *stream) run(ctx context.Context) error {
 	go func() {
 		defer close(watching)
 		begin, end := s.view.Range()
-		q.close(source.Watch(ctx, s.primary, source.Span{Begin: begin, End: end, From: from + 1, IgnoreProgress: s.distrust}, func(e source.Events) error {
+		q.close(source.Follow(ctx, s.primary, source.Span{Begin: begin, End: end, From: from + 1, IgnoreProgress: s.distrust}, func(e source.Events) error {
 			wanted, err := s.wanted(ctx, e.Changes)
 			if err != nil {
 				if n := len(wanted); n > 0 && q.push(ctx, wanted, wanted[n-1].Revision) != nil {

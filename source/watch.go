@@ -33,6 +33,8 @@ type Events struct {
 	Changes []kv.Change
 	// Through is the revision up to which every change has been delivered.
 	Through kv.Revision
+	// last: the server has no more to say at the moment, or its batch is full.
+	last bool
 }
 
 // Span is what a watch covers.
@@ -102,6 +104,7 @@ var errStreamEnded = errors.New("stream ended")
 func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.WatchResponse, span Span, deliver func(Events) error) error {
 	parts := assembler{from: span.From}
 	through := span.From - 1
+	_ = stream.Send(progressRequest()) // answered as soon as the watch has caught up
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	heard := time.Now()
@@ -111,8 +114,7 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 			if time.Since(heard) > silentAfter {
 				return fmt.Errorf("watch from revision %d: %w for %s", through+1, ErrSilent, silentAfter)
 			}
-			ask := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
-			if err := stream.Send(ask); err != nil {
+			if err := stream.Send(progressRequest()); err != nil {
 				tick.Stop() // what has arrived still counts; Recv will say why it ended
 			}
 		case resp, open := <-received:
@@ -130,6 +132,7 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 			if !whole {
 				continue
 			}
+			events.last = len(resp.Events) > 0 && !resp.Fragment
 			if len(events.Changes) == 0 && (events.Through <= through || span.IgnoreProgress) {
 				events.Through = through
 			}
@@ -142,6 +145,10 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 			return ctx.Err()
 		}
 	}
+}
+
+func progressRequest() *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
 }
 
 // assembler joins the fragments of a response that was too large for one
