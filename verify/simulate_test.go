@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -182,6 +183,18 @@ func TestFindLeftOut(t *testing.T) {
 	defer client.Close()
 	if _, err := FindLeftOut(t.Context(), client, view, 0, 200*time.Millisecond); err == nil || !strings.Contains(err.Error(), "it sent nothing for 200ms") {
 		t.Errorf("a silent primary: %v", err)
+	}
+}
+
+func TestEveryFindingIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/simulate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if !strings.Contains(string(doc), "| `"+string(p.Problem)+"` |") {
+			t.Errorf("docs/simulate.md has no row for %s", p.Problem)
+		}
 	}
 }
 

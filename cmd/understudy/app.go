@@ -31,7 +31,7 @@ var commandGroups = []struct {
 }{
 	{"Begin:", []func(*app) *cobra.Command{newDemoCmd, newInitCmd, newConfigCmd}},
 	{"Replicate:", []func(*app) *cobra.Command{newSyncCmd, newPauseCmd, newResumeCmd}},
-	{"Prove and repair:", []func(*app) *cobra.Command{newStatusCmd, newCheckCmd, newRepairCmd}},
+	{"Prove and repair:", []func(*app) *cobra.Command{newStatusCmd, newCheckCmd, newRepairCmd, newSimulateCmd}},
 	{"More:", []func(*app) *cobra.Command{newVersionCmd}}, // help and completion join the last group
 }
 
