@@ -13,7 +13,7 @@ func protected() Facts {
 	return Facts{
 		Now: now, Pair: "moscow-spb", LagThreshold: 30 * time.Second, CheckInterval: 5 * time.Minute,
 		Primary:    Side{Name: "moscow", ClusterID: "aaaa", Revision: 1010, Reachable: true},
-		Standby:    Side{Name: "spb", ClusterID: "bbbb", Revision: 5000, Reachable: true, Role: "standby", Term: 1},
+		Standby:    Side{Name: "spb", ClusterID: "bbbb", Revision: 1_000_005_000, Reachable: true, Role: "standby", Term: 1},
 		Checkpoint: &Checkpoint{SourceRevision: 1000, Time: now.Add(-2 * time.Second), Phase: Streaming, SourceClusterID: "aaaa"},
 		Leader:     "host/1",
 		Report: &Report{

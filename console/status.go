@@ -95,6 +95,7 @@ type Status struct {
 	Standby      Side                `json:"standby"`
 	Checkpoint   *Checkpoint         `json:"checkpoint"`
 	Lag          Lag                 `json:"lag"`
+	Floor        Margin              `json:"floor"`
 	Daemon       Daemon              `json:"daemon"`
 	Paused       *Pause              `json:"paused,omitempty"`
 	LastCheck    *Summary            `json:"lastCheck"`
@@ -110,7 +111,7 @@ func Judge(f Facts) Status {
 		Verdict: Protected, Reasons: []Reason{}, Warnings: []string{},
 		Time: f.Now, Pair: f.Pair, Primary: f.Primary, Standby: f.Standby, Checkpoint: f.Checkpoint,
 		Daemon: Daemon{Leader: f.Leader, State: "unknown"}, Paused: f.Paused, Operation: f.Operation,
-		Scope: map[string]Resource{}, Certificates: f.Certificates,
+		Scope: map[string]Resource{}, Certificates: f.Certificates, Floor: f.floor(),
 	}
 	if r := f.Report; r != nil {
 		s.LastCheck, s.Live = r.LastCheck, r.Live

@@ -21,9 +21,10 @@ func TestScreen(t *testing.T) {
 	const want = `PROTECTED  moscow-spb                                        2026-03-01 12:00:00
 
 primary     moscow           revision 1,010  cluster aaaa
-standby     spb              revision 5,000  cluster bbbb
+standby     spb              revision 1,000,005,000  cluster bbbb
 checkpoint  revision 1,000 of the primary, written 2.0 s ago
 lag         0.2 s, 10 revisions
+floor       the standby is 1,000,003,990 revisions above the primary
 daemon      host/1, streaming for 60 min
 last check  consistent, 60 s ago: 12,345 keys in 1.2 s
 now         nothing differs
