@@ -39,6 +39,8 @@ type copyJob struct {
 	writers               *writers
 	progress              CopyProgress // but for what the writers count; see now
 	written, writtenBytes atomic.Int64
+	announcedAt           kv.Revision  // of the standby
+	transactions          atomic.Int64 // after the announcement
 	table                 *tally
 
 	largest       item // of those found before the first write, its value included
@@ -52,7 +54,7 @@ type copyJob struct {
 	log           *slog.Logger
 	surplus       []kv.Pair   // only on the standby, values included where they have to be looked at again
 	adopted       []string    // recorded as surplus, and the primary has them now
-	pinned        kv.Revision // of the standby
+	seen          kv.Revision // of the standby: all that others created up to it has been looked at
 }
 
 // CopyProgress is how far a copy is.
@@ -79,7 +81,7 @@ func (j *copyJob) run(ctx context.Context) error {
 		return fmt.Errorf("read the standby: %w", err)
 	}
 	defer dst.Close()
-	j.rev, j.progress.Revision, j.pinned = src.Revision(), src.Revision(), dst.Revision()
+	j.rev, j.progress.Revision, j.seen = src.Revision(), src.Revision(), dst.Revision()
 	j.writers = startWriters(ctx, 4, j.write)
 	defer j.writers.stop()
 	if total, err := j.primary.Get(ctx, begin, clientv3.WithRange(end), clientv3.WithCountOnly(), clientv3.WithRev(int64(j.rev))); err == nil {
@@ -278,7 +280,8 @@ func (j *copyJob) finish(ctx context.Context) error {
 			return err // the next attempt may find room
 		}
 	}
-	var objects, definitions []item
+	var definitions []item
+	objects := j.puts[:0] // in place: there may be a million
 	for _, it := range j.puts {
 		if it.last {
 			definitions = append(definitions, it)
@@ -307,6 +310,7 @@ func (j *copyJob) finish(ctx context.Context) error {
 		if err := j.sink.Reload(ctx); err != nil {
 			return err
 		}
+		j.alone()
 	}
 	if err := j.sink.Apply(ctx, nil, j.checkpoint(sink.Streaming)); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
@@ -314,6 +318,16 @@ func (j *copyJob) finish(ctx context.Context) error {
 	j.progress.Done = true
 	j.report(j.now())
 	return nil
+}
+
+// alone moves seen to the end of the copy where nobody else wrote to the
+// standby meanwhile: then its revisions are all our own transactions.
+// Otherwise the guard will have to look through them.
+func (j *copyJob) alone() {
+	last := j.sink.Last().Revision
+	if j.announcedAt == j.seen+1 && last == j.announcedAt+kv.Revision(j.transactions.Load()) {
+		j.seen = last
+	}
 }
 
 // now is the progress at this moment, the writers' part included.
@@ -327,7 +341,7 @@ func (j *copyJob) checkpoint(phase sink.Phase) sink.Checkpoint {
 	c := j.template
 	c.SourceRevision, c.Time, c.Phase = j.rev, time.Now().UTC(), phase
 	if phase == sink.Streaming {
-		c.Guarded = j.pinned
+		c.Guarded = j.seen
 	} else {
 		c.Base, c.Interrupted = j.base, j.interrupted
 	}

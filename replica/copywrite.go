@@ -88,7 +88,7 @@ func (j *copyJob) announce(ctx context.Context) error {
 	if err := j.sink.Apply(ctx, nil, j.checkpoint(sink.Copying)); err != nil {
 		return fmt.Errorf("announce the copy: %w", err)
 	}
-	j.announced = true
+	j.announced, j.announcedAt = true, j.sink.Last().Revision
 	return nil
 }
 
@@ -117,6 +117,7 @@ func (j *copyJob) apply(ctx context.Context, changes []kv.Change) error {
 		err := j.sink.ApplyCopy(ctx, changes)
 		switch {
 		case err == nil:
+			j.transactions.Add(1)
 			return nil
 		case errors.Is(err, sink.ErrTooLarge) && len(changes) > 1:
 			half := len(changes) / 2

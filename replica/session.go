@@ -24,7 +24,7 @@ type session struct {
 	id               string      // the primary's cluster ID
 	distrust         bool        // the primary's progress notifications
 	until            kv.Revision // end when it is reached; 0 = never
-	pinned           kv.Revision // the standby's, at which a copy read it; 0 = no copy
+	seen             kv.Revision // of the standby: a copy has looked at all that others created up to it; 0 = no copy
 	foreign          foreignKeys
 }
 
@@ -114,8 +114,8 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 		return err
 	}
 	p := job.now()
-	s.pinned = job.pinned
-	s.foreign.extend(0, job.pinned) // all that only the standby had then is recorded
+	s.seen = job.seen
+	s.foreign.extend(0, job.seen) // all that only the standby had then is recorded
 	s.advance(applied{reached: p.Revision, standby: s.sink.Last().Revision})
 	s.account.update(func(st *State) { st.Scope = table.table() })
 	s.Log.Info("the standby has everything", "revision", p.Revision, "read", p.Read, "written", p.Written,
@@ -200,8 +200,8 @@ func (s *session) look(ctx context.Context) error {
 // missed; so does what others did under a leader in between.
 func (s *session) guardFrom() kv.Revision {
 	after := s.sink.Last().Revision
-	if s.pinned != 0 {
-		after = s.pinned
+	if s.seen != 0 {
+		after = s.seen
 	}
 	if s.watched != 0 {
 		after = min(after, s.watched)
