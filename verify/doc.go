@@ -10,6 +10,10 @@
 // It only reads (but for Repair), holds a few pages at a time, and never retries a failed
 // request. What cannot be compared is Unknown with a reason, never Consistent.
 //
+// Simulate asks another question of the same data: what would the standby's
+// controllers and API server do with it if it were promoted now? It needs the
+// standby only. Start with simulator.go; gc.go is the heart of it.
+//
 // An Account carries the outcome on from one full comparison to the next, so
 // that an answer is there at once.
 package verify

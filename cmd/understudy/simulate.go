@@ -75,7 +75,7 @@ func runSimulate(ctx context.Context, pair *config.Pair, opts simulateOptions, s
 	}
 	defer standby.Close()
 	found, err := verify.Simulate(ctx, standby.Client, view.Scope, verify.SimulateOptions{
-		Standby: encryption, Limit: opts.limit, Progress: tellKeysEvery(stderr, plainEvery),
+		Standby: encryption, Limit: opts.limit, Floor: console.LowFloor, Progress: tellKeysEvery(stderr, plainEvery),
 	})
 	if err != nil {
 		return &remedy.Error{Op: "read " + pair.Standby.Name, Err: err, Remedy: "understudy status says whether the standby answers"}
