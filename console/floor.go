@@ -32,7 +32,8 @@ func MarginOf(primary, standby kv.Revision) Margin {
 // low reports whether clients that follow to the standby are known to be in danger.
 func (m Margin) low() bool { return m.Known && *m.Revisions < LowFloor }
 
-func (m Margin) line() string {
+// Text says it for people.
+func (m Margin) Text() string {
 	switch {
 	case !m.Known:
 		return "unknown"

@@ -26,7 +26,7 @@ func TestFloorInStatus(t *testing.T) {
 			f.Standby.Revision = f.Primary.Revision + 1_000_000_000
 			tc.change(&f)
 			s := Judge(f)
-			if got := s.Floor.line(); got != tc.line {
+			if got := s.Floor.Text(); got != tc.line {
 				t.Errorf("%q, want %q", got, tc.line)
 			}
 			warns := false
@@ -48,7 +48,7 @@ func TestFloorMetric(t *testing.T) {
 		t.Errorf("%d times, want once", n)
 	}
 	if got := r.floor(); !got.Known || *got.Revisions != 4990-1010 {
-		t.Errorf("%s", got.line())
+		t.Errorf("%s", got.Text())
 	}
 	r.Lag = Lag{}
 	if n := testutil.CollectAndCount(m, "understudy_floor_margin_revisions"); n != 0 {

@@ -48,7 +48,7 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	b.row("standby", s.Standby.line())
 	b.row("checkpoint", s.checkpointLine())
 	b.row("lag", s.Lag.line())
-	b.row("floor", s.Floor.line())
+	b.row("floor", s.Floor.Text())
 	b.row("daemon", s.daemonLine())
 	if s.Operation != "" {
 		b.row("operation", s.Operation)

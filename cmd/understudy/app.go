@@ -31,7 +31,7 @@ var commandGroups = []struct {
 }{
 	{"Begin:", []func(*app) *cobra.Command{newDemoCmd, newInitCmd, newConfigCmd}},
 	{"Replicate:", []func(*app) *cobra.Command{newSyncCmd, newPauseCmd, newResumeCmd}},
-	{"Prove and repair:", []func(*app) *cobra.Command{newStatusCmd, newCheckCmd, newRepairCmd, newSimulateCmd}},
+	{"Prove and repair:", []func(*app) *cobra.Command{newStatusCmd, newCheckCmd, newRepairCmd, newSimulateCmd, newFloorCmd}},
 	{"More:", []func(*app) *cobra.Command{newVersionCmd}}, // help and completion join the last group
 }
 

@@ -41,6 +41,7 @@ import (
 //	equal [CONFIG]              both sides hold the same in scope, says the checker
 //	crash NAME, restart NAME [--flag...]
 //	keep NAME DIR, rollback NAME DIR   copy the data directory; put the copy back
+//	adopt NAME DIR              run on another data directory
 var etcdCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"etcd":        func(ts *testscript.TestScript, neg bool, args []string) { startEtcd(ts, neg, args, false) },
 	"etcd-tls":    func(ts *testscript.TestScript, neg bool, args []string) { startEtcd(ts, neg, args, true) },
@@ -58,6 +59,7 @@ var etcdCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"restart":     restartEtcd,
 	"keep":        keepData,
 	"rollback":    rollBack,
+	"adopt":       rollBack,
 }
 
 // patience bounds what a script waits for.

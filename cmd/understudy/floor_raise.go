@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/sink"
+)
+
+const (
+	// defaultMargin lasts for years, whatever the primary writes.
+	defaultMargin = 1_000_000_000
+	// usualRate is what filler writes reach on a small machine.
+	usualRate = 10_000
+)
+
+type floorRaiseOptions struct {
+	margin, to   int64
+	offline      bool
+	rate         int
+	maxDuration  time.Duration
+	targetDir    string
+	dataDir      string
+	stop, start  string
+	stopPatience time.Duration
+	apply, yes   bool
+	output       output
+}
+
+func newFloorRaiseCmd(app *app) *cobra.Command {
+	var opts floorRaiseOptions
+	cmd := &cobra.Command{
+		Use:   "raise",
+		Short: "Lift the standby's revision above the primary's",
+		Long: `Three ways, each shown first and done with --apply:
+
+Online, for small gaps: writes ` + cluster.FillerKey + ` again and again (some 10,000
+revisions a second), drops the history of it and deletes it. It touches no other
+key, goes on where it was when it is run again, and refuses what would take
+longer than --max-duration.
+
+Offline with --target-dir: makes a data directory for each member from a snapshot
+of the standby, with the revision lifted and everything older compacted, and
+prints the commands that put it in place. What is written to the standby after
+the snapshot is lost with the old data: stop its API servers first. Replication
+takes up again from the checkpoint in the data.
+
+Offline with --data-dir, --stop-command and --start-command, on the host of a
+standby with one etcd: stops it, makes the lifted data from its own, swaps, and
+starts it. The old data stays beside the new. Nothing is lost.
+
+Offline gives the cluster and its members new IDs, so all members are swapped
+together. Afterwards the standby's API servers must be restarted, every one;
+understudy floor verify asks them.
+
+Exit status: 0 done, also where it was high enough, or the plan was shown,
+1 failed, 4 refused, 8 wrong key or credentials.`,
+		Example: indent(`
+understudy floor raise --margin 5000000 --apply
+understudy floor raise --offline --target-dir /root/lifted --apply
+understudy floor raise --offline --data-dir /var/lib/etcd --stop-command 'systemctl stop etcd' --start-command 'systemctl start etcd' --apply`),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := opts.check(); err != nil {
+				return usageError(cmd, err)
+			}
+			pair, err := app.loadConfig()
+			if err != nil {
+				return err
+			}
+			return runFloorRaise(cmd.Context(), pair, opts, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.Int64Var(&opts.margin, "margin", defaultMargin, "`REVISIONS` above the primary's newest")
+	f.Int64Var(&opts.to, "to", 0, "lift to this `REVISION`, without asking the primary")
+	f.IntVar(&opts.rate, "rate", 0, "most filler writes a second, 0 = as fast as they go")
+	f.DurationVar(&opts.maxDuration, "max-duration", 15*time.Minute, "refuse filler writes that would take longer")
+	f.BoolVar(&opts.offline, "offline", false, "lift a copy of the data instead of writing")
+	f.StringVar(&opts.targetDir, "target-dir", "", "make the data directories below this new `DIR`")
+	f.StringVar(&opts.dataDir, "data-dir", "", "swap the data `DIR` of the etcd on this host; with --target-dir, as it is called on the members (default /var/lib/etcd)")
+	f.StringVar(&opts.stop, "stop-command", "", "shell `COMMAND` that ends etcd in good order and keeps it ended")
+	f.StringVar(&opts.start, "start-command", "", "shell `COMMAND` that starts etcd")
+	f.DurationVar(&opts.stopPatience, "stop-timeout", time.Minute, "how long etcd may take to end")
+	f.BoolVar(&opts.apply, "apply", false, "do it, instead of showing what would be done")
+	f.BoolVar(&opts.yes, "yes", false, "do not ask")
+	addOutputFlag(cmd, &opts.output)
+	return cmd
+}
+
+func (o floorRaiseOptions) check() error {
+	inPlace := o.stop != "" || o.start != ""
+	switch {
+	case o.margin < 1 || o.to < 0 || o.rate < 0:
+		return errors.New("--margin, --to and --rate must be positive numbers")
+	case o.yes && !o.apply:
+		return errors.New("--yes goes with --apply")
+	case !o.offline && (o.targetDir != "" || o.dataDir != "" || inPlace):
+		return errors.New("--target-dir, --data-dir, --stop-command and --start-command go with --offline")
+	case o.offline && o.targetDir == "" && !inPlace:
+		return errors.New("--offline needs --target-dir, or --data-dir with --stop-command and --start-command")
+	case inPlace && (o.targetDir != "" || o.dataDir == "" || o.stop == "" || o.start == ""):
+		return errors.New("--stop-command and --start-command go together, with --data-dir and without --target-dir")
+	}
+	return nil
+}
+
+// raise is what floor raise tells.
+type raise struct {
+	Way     string      `json:"way"` // online, prepare, swap
+	From    kv.Revision `json:"from"`
+	To      kv.Revision `json:"to"`
+	Done    bool        `json:"done"`
+	Seconds float64     `json:"seconds,omitempty"`
+	Writes  int64       `json:"writes,omitempty"` // of the filler
+	// ClusterID is the new one after an offline raise.
+	ClusterID string            `json:"clusterID,omitempty"`
+	Members   map[string]string `json:"members,omitempty"`  // name → prepared directory
+	Commands  []string          `json:"commands,omitempty"` // to put them in place
+	Kept      string            `json:"kept,omitempty"`     // the old data
+	GoBack    string            `json:"goBack,omitempty"`
+	Notes     []string          `json:"notes"`
+	standby   string
+}
+
+const (
+	online  = "online"
+	prepare = "prepare"
+	swap    = "swap"
+)
+
+func (o floorRaiseOptions) way() string {
+	switch {
+	case !o.offline:
+		return online
+	case o.targetDir != "":
+		return prepare
+	}
+	return swap
+}
+
+func runFloorRaise(ctx context.Context, pair *config.Pair, opts floorRaiseOptions, stdin io.Reader, stdout, stderr io.Writer) error {
+	if opts.apply && !opts.yes && opts.way() != prepare && !canAsk(stdin) {
+		return &remedy.Error{Op: "raise the floor", Err: errors.New("there is no terminal to ask on"),
+			Remedy: "look at the plan without --apply, then add --apply --yes", Code: remedy.Usage}
+	}
+	standby, err := dial(ctx, pair.Standby)
+	if err != nil {
+		return err
+	}
+	defer standby.Close()
+	state, err := role.Read(ctx, standby.Client)
+	if err != nil {
+		return err
+	}
+	if state.Role == role.Primary {
+		return &remedy.Error{Op: "raise the floor of " + pair.Standby.Name,
+			Err:    fmt.Errorf("it is the primary of pair %q since %s", state.Pair, state.Since.Format(time.RFC3339)),
+			Remedy: "if the roles have changed, swap primary and standby in the config", Code: remedy.Refused}
+	}
+	to, err := floorTarget(ctx, pair, standby, opts)
+	if err != nil {
+		return err
+	}
+	id, err := standby.Identify(ctx, sink.CheckpointKey)
+	if err != nil {
+		return err
+	}
+	r := raise{Way: opts.way(), From: id.Revision, To: to, standby: pair.Standby.Name, Notes: []string{}}
+	if id.Revision >= to {
+		r.Done, r.To = true, id.Revision
+		r.Notes = append(r.Notes, "it is high enough already; are the API servers? understudy floor verify")
+		return opts.output.write(stdout, r)
+	}
+	if r.Way == online {
+		if err := opts.fits(int64(to - id.Revision)); err != nil {
+			return err
+		}
+	}
+	if !opts.apply {
+		r.Notes = append(r.Notes, "nothing was changed; do it with --apply")
+		return opts.output.write(stdout, r)
+	}
+	if !opts.yes && r.Way != prepare && !confirmRaise(stdin, stderr, r) {
+		return &remedy.Error{Op: "raise the floor", Err: errors.New("not confirmed; nothing was changed"), Code: remedy.Refused}
+	}
+	switch r.Way {
+	case online:
+		err = raiseOnline(ctx, standby, state, opts, &r, stderr)
+	case prepare:
+		err = raisePrepare(ctx, standby, opts, &r, stderr)
+	case swap:
+		err = raiseSwap(ctx, pair, standby, id, opts, &r, stderr)
+	}
+	if err != nil {
+		return err
+	}
+	return opts.output.write(stdout, r)
+}
+
+// fits refuses a gap that would take too long.
+func (o floorRaiseOptions) fits(gap int64) error {
+	speed := usualRate
+	if o.rate > 0 {
+		speed = min(o.rate, speed)
+	}
+	takes := time.Duration(float64(gap) / float64(speed) * float64(time.Second)).Round(time.Second)
+	if takes <= o.maxDuration {
+		return nil
+	}
+	return &remedy.Error{Op: "raise the floor by filler writes",
+		Err:    fmt.Errorf("%d revisions take about %s at %d a second, more than --max-duration %s", gap, takes, speed, o.maxDuration),
+		Remedy: "lift a copy of the data instead: understudy floor raise --offline --help\nor a smaller --margin, which has to be raised again before the primary catches up", Code: remedy.Refused}
+}
+
+func confirmRaise(stdin io.Reader, stderr io.Writer, r raise) bool {
+	what := fmt.Sprintf("This lifts the revision of %s from %d to %d, which cannot be undone.", r.standby, r.From, r.To)
+	if r.Way == swap {
+		what = fmt.Sprintf("This stops the etcd of %s and swaps its data.", r.standby)
+	}
+	fmt.Fprint(stderr, what+" Type its name to go on: ")
+	line, _ := bufio.NewReader(stdin).ReadString('\n')
+	return strings.TrimSpace(line) == r.standby
+}
+
+func raiseOnline(ctx context.Context, standby *cluster.Cluster, state role.State, opts floorRaiseOptions, r *raise, stderr io.Writer) error {
+	said, began := time.Now(), time.Now()
+	from := r.From
+	done, err := standby.Lift(ctx, cluster.Lift{
+		To: r.To, Rate: opts.rate,
+		While: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(role.Key), "=", state.Revision)},
+		Progress: func(at kv.Revision) {
+			if now := time.Now(); now.Sub(said) >= plainEvery || isTerminal(stderr) && now.Sub(said) >= time.Second {
+				said = now
+				fmt.Fprintf(stderr, "revision %d of %d, %.0f a second\n", at, r.To, float64(at-from)/now.Sub(began).Seconds())
+			}
+		},
+	})
+	r.Writes, r.Seconds = done.Writes, done.Took.Seconds()
+	if err != nil {
+		return err
+	}
+	r.Done, r.To = true, done.To
+	r.Notes = append(r.Notes, fmt.Sprintf("%.0f revisions a second", float64(done.To-done.From)/done.Took.Seconds()), restartNote)
+	return nil
+}
+
+const restartNote = "now restart every API server of the standby, then: understudy floor verify"
+
+func (r raise) writeTable(w io.Writer) error {
+	var b strings.Builder
+	how := map[string]string{online: "by filler writes", prepare: "in prepared data directories", swap: "by swapping its data"}[r.Way]
+	switch {
+	case !r.Done:
+		fmt.Fprintf(&b, "would lift %s from revision %d to %d, %s\n", r.standby, r.From, r.To, how)
+	case r.From == r.To:
+		fmt.Fprintf(&b, "%s is at revision %d\n", r.standby, r.From)
+	case r.Way == prepare:
+		fmt.Fprintf(&b, "prepared: %s from revision %d to %d, in %.1f s\n", r.standby, r.From, r.To, r.Seconds)
+	default:
+		fmt.Fprintf(&b, "lifted %s from revision %d to %d %s, in %.1f s\n", r.standby, r.From, r.To, how, r.Seconds)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Members)) {
+		fmt.Fprintf(&b, "  %-16s %s\n", name, r.Members[name])
+	}
+	if r.ClusterID != "" {
+		fmt.Fprintf(&b, "the cluster's new ID is %s\n", r.ClusterID)
+	}
+	if r.Kept != "" {
+		fmt.Fprintf(&b, "the old data is kept in %s; to go back, with etcd stopped:\n  %s\n", r.Kept, r.GoBack)
+	}
+	if len(r.Commands) > 0 {
+		b.WriteString("\n" + strings.Join(r.Commands, "\n") + "\n\n")
+	}
+	for _, note := range r.Notes {
+		b.WriteString(note + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
