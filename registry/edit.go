@@ -56,11 +56,19 @@ func ReadFields(value []byte) (Fields, error) {
 // does not give like back byte for byte, something of it would be lost, and
 // the error is ErrNotEditable.
 func WriteFields(fields Fields, like []byte) ([]byte, error) {
-	switch {
-	case bytes.HasPrefix(like, protobufMagic):
+	if bytes.HasPrefix(like, protobufMagic) {
 		if err := lossless(like); err != nil {
 			return nil, err
 		}
+	}
+	return WriteKnownFields(fields, like)
+}
+
+// WriteKnownFields is WriteFields for where the object like is kept elsewhere:
+// what the Go type does not know is left out of a protobuf object.
+func WriteKnownFields(fields Fields, like []byte) ([]byte, error) {
+	switch {
+	case bytes.HasPrefix(like, protobufMagic):
 		object, err := readTyped(like)
 		if err != nil {
 			return nil, err

@@ -53,6 +53,15 @@ func (r *Recoder) Recode(groupResource, etcdKey string, stored []byte) (out, pla
 	return out, plain, err
 }
 
+// Store gives plain as the standby should store it at etcdKey, where like is
+// what it would have stored there for the object before it was changed.
+func (r *Recoder) Store(groupResource, etcdKey string, plain, like []byte) ([]byte, error) {
+	if !bytes.HasPrefix(like, encryptedPrefix) {
+		return plain, nil
+	}
+	return r.standby.Encrypt(groupResource, etcdKey, plain)
+}
+
 // Opaque tells whether Recode would copy a value without understanding it.
 func (r *Recoder) Opaque(groupResource string, stored []byte) bool {
 	return r.opaque(groupResource, stored)

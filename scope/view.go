@@ -14,13 +14,19 @@ import (
 type View struct {
 	Scope   *Scope
 	Recoder *registry.Recoder
+	Holds   *Holds  // nil = none
+	Locals  *Locals // nil = none
 }
 
 // Object is a stored key and value after the view has looked at it.
 type Object struct {
 	In    bool          // takes part
 	Meta  registry.Meta // zero for raw and opaque values
-	Plain []byte        // decrypted; nil where the value is opaque
+	// Plain is the object, decrypted, as it should stand on the standby: in
+	// its held form where it is held. nil where the value is opaque.
+	Plain []byte
+	// Original is the object before it was held; nil where it is not.
+	Original []byte
 	// Opaque: the value is encrypted and no configuration says how. It is
 	// copied as it is, and nobody here can tell whether the standby can read it.
 	Opaque bool
@@ -30,6 +36,9 @@ type Object struct {
 type Wanted struct {
 	Object
 	Value []byte // as the standby should store it
+	// Kept is the original of a held object, as the standby should store it on
+	// release, and keeps it at HeldKey until then; nil where nothing is held.
+	Kept []byte
 }
 
 // Want says what the standby should hold at key, given what the primary has
@@ -42,22 +51,98 @@ func (v *View) Want(key string, stored []byte) (Wanted, error) {
 	}
 	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
 	if !ok {
-		return Wanted{Object{In: true, Plain: stored}, stored}, nil
+		return Wanted{Object: Object{In: true, Plain: stored}, Value: stored}, nil
 	}
-	out, plain, err := v.Recoder.Recode(parsed.GroupResource(), key, stored)
+	gr := parsed.GroupResource()
+	out, plain, err := v.Recoder.Recode(gr, key, stored)
 	if err != nil {
 		return Wanted{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
 	object, err := v.read(key, parsed, verdict, plain)
-	return Wanted{object, out}, err
+	if err == nil {
+		object, err = v.hold(key, parsed, object)
+	}
+	if err != nil || object.Original == nil {
+		return Wanted{Object: object, Value: out}, err
+	}
+	value, err := v.Recoder.Store(gr, key, object.Plain, out)
+	if err != nil {
+		return Wanted{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
+	}
+	return Wanted{Object: object, Value: value, Kept: out}, nil
 }
 
-// InPrimary looks at a key of the primary, InStandby at one of the standby.
+// hold puts an object of the primary into its held form.
+func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
+	if !o.In || o.Opaque || !v.Holds.Concerns(parsed.GroupResource()) {
+		return o, nil
+	}
+	held, changed, err := v.Holds.Apply(parsed.GroupResource(), o.Plain)
+	if err != nil {
+		return o, fmt.Errorf("%s (%s): %w", key, parsed, err)
+	}
+	if changed {
+		o.Plain, o.Original = held, o.Plain
+	}
+	return o, nil
+}
+
+// HeldPrefix is the directory of the originals of held objects.
+const HeldPrefix = ownPrefix + "held"
+
+// HeldKey is where the original of a held object is kept.
+func HeldKey(key string) string { return HeldPrefix + key }
+
+// MayBeHeld reports whether the object at key is of a kind that is held.
+func (v *View) MayBeHeld(key string) bool {
+	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	return ok && v.Holds.Concerns(parsed.GroupResource())
+}
+
+// HasLocal reports whether the object at key is of a kind with local fields.
+func (v *View) HasLocal(key string) bool {
+	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	return ok && v.Locals.Concerns(parsed.GroupResource())
+}
+
+// Keep gives the value want, which the standby should store at key, with the
+// local fields of what it has stored there. Both are as stored on the standby.
+func (v *View) Keep(key string, want, have []byte) ([]byte, error) {
+	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	if !ok || !v.Locals.Concerns(parsed.GroupResource()) {
+		return want, nil
+	}
+	gr := parsed.GroupResource()
+	wanted, err := v.Recoder.PlainOfStandby(gr, key, want)
+	if err != nil {
+		return nil, fmt.Errorf("%s (%s): %w", key, parsed, err)
+	}
+	having, err := v.Recoder.PlainOfStandby(gr, key, have)
+	if err != nil {
+		return want, nil // what cannot be read there has nothing to keep
+	}
+	kept, err := v.Locals.Keep(gr, wanted, having)
+	if err != nil {
+		return nil, fmt.Errorf("%s (%s): %w", key, parsed, err)
+	}
+	return v.Recoder.Store(gr, key, kept, want)
+}
+
+// InPrimary looks at a key of the primary: the object is as it should stand on
+// the standby.
 func (v *View) InPrimary(key string, stored []byte) (Object, error) {
-	return v.look(key, stored, v.Recoder.PlainOfPrimary)
+	object, err := v.look(key, stored, v.Recoder.PlainOfPrimary)
+	if err != nil {
+		return object, err
+	}
+	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	if !ok {
+		return object, nil
+	}
+	return v.hold(key, parsed, object)
 }
 
-// InStandby: see InPrimary.
+// InStandby looks at a key of the standby.
 func (v *View) InStandby(key string, stored []byte) (Object, error) {
 	return v.look(key, stored, v.Recoder.PlainOfStandby)
 }
@@ -101,13 +186,17 @@ func (v *View) read(key string, parsed registry.Key, verdict Verdict, plain []by
 }
 
 // Same reports whether two objects of one key, one from each side, are the
-// same object. Encrypted values are compared decrypted, since encrypting the
-// same object twice gives different bytes.
-func Same(primary, standby Object, storedPrimary, storedStandby []byte) bool {
+// same object apart from holds and local fields. Encrypted values are compared
+// decrypted, since encrypting the same object twice gives different bytes.
+func (v *View) Same(key string, primary, standby Object, storedPrimary, storedStandby []byte) bool {
 	if primary.Opaque || standby.Opaque {
 		return bytes.Equal(storedPrimary, storedStandby)
 	}
-	return bytes.Equal(primary.Plain, standby.Plain)
+	if bytes.Equal(primary.Plain, standby.Plain) {
+		return true
+	}
+	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	return ok && v.Locals.Equal(parsed.GroupResource(), primary.Plain, standby.Plain)
 }
 
 // Range is the range of keys, [begin, end), that a cluster is read in.

@@ -47,7 +47,7 @@ func compareBoth(view *scope.View, primary, standby *kv.Pair) finding {
 	if err != nil {
 		return undecodable("on the primary", err)
 	}
-	if bytes.Equal(primary.Value, standby.Value) {
+	if bytes.Equal(primary.Value, standby.Value) && object.Original == nil {
 		if !object.In {
 			return finding{out: true}
 		}
@@ -64,7 +64,7 @@ func compareBoth(view *scope.View, primary, standby *kv.Pair) finding {
 		return finding{out: true}
 	case !object.In:
 		return finding{kind: Surplus}
-	case !other.In, !scope.Same(object, other, primary.Value, standby.Value):
+	case !other.In, !view.Same(primary.Key, object, other, primary.Value, standby.Value):
 		return finding{kind: Differing}
 	}
 	return finding{}

@@ -1,0 +1,174 @@
+package scope
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/understudy-dr/understudy/registry"
+)
+
+// Local names fields whose value the standby keeps for itself.
+type Local struct {
+	Resources []string // "plural.group"
+	Fields    []string // JSON pointers (RFC 6901); they may not lead through lists
+}
+
+// Locals are all local fields of a pair. The zero Locals have none.
+type Locals struct{ paths map[string][][]string }
+
+// defaultLocals: what the standby's own controllers write for objects that are
+// held there, and what names the cluster's own webhook.
+var defaultLocals = []Local{
+	{
+		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "cronjobs.batch", "jobs.batch",
+			"poddisruptionbudgets.policy", "horizontalpodautoscalers.autoscaling", "resourcequotas"},
+		Fields: []string{"/status", "/metadata/managedFields", "/metadata/annotations/deployment.kubernetes.io~1revision"},
+	},
+	{
+		Resources: []string{"customresourcedefinitions.apiextensions.k8s.io"},
+		Fields:    []string{"/spec/conversion/webhook/clientConfig/caBundle"},
+	},
+}
+
+// DefaultLocals are the local fields of a profile. The profile everything has
+// none: no controller of the standby writes anything there.
+func DefaultLocals(profile string) []Local {
+	if profile == "everything" {
+		return nil
+	}
+	return slices.Clone(defaultLocals)
+}
+
+// NewLocals checks the pointers.
+func NewLocals(locals []Local) (*Locals, error) {
+	l := &Locals{paths: map[string][][]string{}}
+	for i, local := range locals {
+		for j, pointer := range local.Fields {
+			path, err := parsePointer(pointer)
+			if err != nil {
+				return nil, &RuleError{Field: fmt.Sprintf("local[%d].fields[%d]", i, j), Err: err}
+			}
+			for _, gr := range local.Resources {
+				l.paths[gr] = append(l.paths[gr], path)
+			}
+		}
+	}
+	return l, nil
+}
+
+// parsePointer takes a JSON pointer apart.
+func parsePointer(pointer string) ([]string, error) {
+	if !strings.HasPrefix(pointer, "/") || pointer == "/" {
+		return nil, fmt.Errorf("%q is no JSON pointer to a field: write it as /status or /metadata/annotations/a.example.com~1b", pointer)
+	}
+	path := strings.Split(pointer[1:], "/")
+	for i, step := range path {
+		path[i] = strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~")
+	}
+	if path[0] == "metadata" && (len(path) == 1 || slices.Contains([]string{"uid", "name", "namespace", "ownerReferences", "finalizers", "deletionTimestamp"}, path[1])) {
+		return nil, fmt.Errorf("%q is what makes the object the same on both sides", pointer)
+	}
+	return path, nil
+}
+
+// Concerns reports whether objects of a resource have local fields.
+func (l *Locals) Concerns(groupResource string) bool {
+	return l != nil && len(l.paths[groupResource]) > 0
+}
+
+// Keep gives want with the local fields of have, the object as the standby
+// has it. An object that cannot be edited without loss is given as it is: then
+// the primary's values stand in its local fields.
+func (l *Locals) Keep(groupResource string, want, have []byte) ([]byte, error) {
+	if !l.Concerns(groupResource) {
+		return want, nil
+	}
+	to, err := registry.ReadFields(want)
+	if err != nil {
+		return nil, err
+	}
+	from, err := registry.ReadFields(have)
+	if err != nil {
+		return want, nil // what the standby has is broken; nothing of it is worth keeping
+	}
+	for _, path := range l.paths[groupResource] {
+		value, ok := lookup(from, path)
+		if ok {
+			insert(to, path, value)
+		} else {
+			remove(to, path)
+		}
+	}
+	kept, err := registry.WriteFields(to, want)
+	if err != nil {
+		return want, nil
+	}
+	return kept, nil
+}
+
+// Equal reports whether two objects are equal apart from their local fields.
+func (l *Locals) Equal(groupResource string, a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
+	if !l.Concerns(groupResource) {
+		return false
+	}
+	left, err := registry.ReadFields(a)
+	if err != nil {
+		return false
+	}
+	right, err := registry.ReadFields(b)
+	if err != nil {
+		return false
+	}
+	for _, path := range l.paths[groupResource] {
+		remove(left, path)
+		remove(right, path)
+	}
+	x, errX := registry.WriteFields(left, a)
+	y, errY := registry.WriteFields(right, a)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+func lookup(fields map[string]any, path []string) (any, bool) {
+	for _, step := range path[:len(path)-1] {
+		next, ok := fields[step].(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		fields = next
+	}
+	value, ok := fields[path[len(path)-1]]
+	return value, ok
+}
+
+func insert(fields map[string]any, path []string, value any) {
+	for _, step := range path[:len(path)-1] {
+		next, ok := fields[step].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			fields[step] = next
+		}
+		fields = next
+	}
+	fields[path[len(path)-1]] = value
+}
+
+// remove takes a field away, and with it the maps that have become empty.
+func remove(fields map[string]any, path []string) {
+	if len(path) == 1 {
+		delete(fields, path[0])
+		return
+	}
+	next, ok := fields[path[0]].(map[string]any)
+	if !ok {
+		return
+	}
+	remove(next, path[1:])
+	if len(next) == 0 {
+		delete(fields, path[0])
+	}
+}
