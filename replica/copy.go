@@ -53,6 +53,7 @@ type copyJob struct {
 	diskFailed    bool
 	log           *slog.Logger
 	surplus       []kv.Pair   // only on the standby, values included where they have to be looked at again
+	records       heldRecords // left over: of objects that are no longer held
 	adopted       []string    // recorded as surplus, and the primary has them now
 	seen          kv.Revision // of the standby: all that others created up to it has been looked at
 }
@@ -89,6 +90,9 @@ func (j *copyJob) run(ctx context.Context) error {
 	}
 	known, err := readSurplus(ctx, j.standby)
 	if err != nil {
+		return err
+	}
+	if j.records, err = readHeld(ctx, j.standby, j.view, 0); err != nil {
 		return err
 	}
 	defer func() {
@@ -132,17 +136,31 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 	if _, recorded := known[p.Key]; recorded {
 		j.adopted = append(j.adopted, p.Key)
 	}
+	kept := j.records.has(p.Key, want)
+	if want.Kept != nil {
+		delete(j.records, p.Key) // what is left over in the end is no longer held
+	}
+	value := want.Value
 	if s != nil {
 		have, err := j.view.InStandby(s.Key, s.Value)
 		if err != nil && isKeyProblem(err) && !j.fromPrimary(s) {
 			return unreadableThere(err)
 		}
 		// Other values that cannot be read there are replaced by what can be.
-		if err == nil && scope.Same(want.Object, have, p.Value, s.Value) {
+		same := err == nil && j.view.Same(p.Key, want.Object, have, p.Value, s.Value)
+		if same && (kept || want.Kept == nil) {
 			return nil
 		}
+		if value, err = j.view.Keep(p.Key, value, s.Value); err != nil {
+			return unreadable(p.Key, err)
+		}
 	}
-	return j.addPut(newItem(p.Key, want.Value, gr, want.Meta))
+	it := newItem(p.Key, value, gr, want.Meta)
+	if want.Kept != nil {
+		it.held, it.kept = true, want.Kept
+		it.size += len(want.Kept) + len(scope.HeldPrefix) + len(p.Key)
+	}
+	return j.addPut(it)
 }
 
 // fromPrimary reports whether a value on the standby is encrypted with the
@@ -233,12 +251,15 @@ func (j *copyJob) makeRoom() error {
 // putAway takes an item's value out of memory. Where the disk does not take
 // it, the primary will be asked for it again.
 func (j *copyJob) putAway(it item) item {
-	value := it.value
-	it.value = nil
+	value, kept := it.value, it.kept
+	it.value, it.kept = nil, nil
 	if j.disk == nil || j.diskFailed {
 		return it
 	}
 	where, err := j.disk.put(value)
+	if err == nil && it.held {
+		it.keptWhere, err = j.disk.put(kept)
+	}
 	if err != nil {
 		j.diskFailed = true
 		j.log.Warn("no more room for values on disk; the primary will be read twice", "error", err)
@@ -258,7 +279,7 @@ func (j *copyJob) schedule(items []item) error {
 		for n, txn := range c {
 			for _, i := range txn {
 				txns[n] = append(txns[n], items[i])
-				items[i].value = nil // goes with the transaction
+				items[i].value, items[i].kept = nil, nil // go with the transaction
 			}
 		}
 		return j.writers.send(txns)
@@ -304,6 +325,9 @@ func (j *copyJob) finish(ctx context.Context) error {
 		return err
 	}
 	if err := j.recordSurplus(ctx); err != nil {
+		return err
+	}
+	if err := j.forgetHeld(ctx); err != nil {
 		return err
 	}
 	if j.announced {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -18,7 +19,7 @@ func (j *copyJob) write(ctx context.Context, txn []item) error {
 	if err := j.announce(ctx); err != nil {
 		return err
 	}
-	changes := make([]kv.Change, 0, len(txn))
+	changes := make([]kv.Change, 0, 2*len(txn))
 	for start := 0; start < len(txn); start += readAgainMax {
 		part := txn[start:min(start+readAgainMax, len(txn))]
 		values, err := j.readAgain(ctx, part)
@@ -26,30 +27,42 @@ func (j *copyJob) write(ctx context.Context, txn []item) error {
 			return err
 		}
 		for _, it := range part {
-			value := it.value
+			value, kept := it.value, it.kept
 			if value == nil && it.where.length > 0 {
-				if value, err = j.disk.get(it.where); err != nil {
+				value, kept, err = j.fromDisk(it)
+				if err != nil {
 					return err
 				}
 			} else if value == nil {
-				value = values[it.key]
+				value, kept = values[it.key].Value, values[it.key].Kept
 			}
 			changes = append(changes, kv.Change{Key: it.key, Value: value, Revision: j.rev})
+			if it.held {
+				changes = append(changes, kv.Change{Key: scope.HeldKey(it.key), Value: kept, Revision: j.rev})
+			}
 		}
 	}
 	if err := j.apply(ctx, changes); err != nil {
 		return err
 	}
-	j.written.Add(int64(len(changes)))
+	j.written.Add(int64(len(txn)))
 	j.writtenBytes.Add(int64(sink.Cost(changes)))
 	return nil
+}
+
+// fromDisk reads what putAway put away.
+func (j *copyJob) fromDisk(it item) (value, kept []byte, err error) {
+	if value, err = j.disk.get(it.where); err == nil && it.held {
+		kept, err = j.disk.get(it.keptWhere)
+	}
+	return value, kept, err
 }
 
 // readAgainMax keeps a request of full-size values below the client's limit.
 const readAgainMax = 32
 
 // readAgain reads the values that neither memory nor disk could keep.
-func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string][]byte, error) {
+func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string]scope.Wanted, error) {
 	var keys []string
 	for _, it := range txn {
 		if it.value == nil && it.where.length == 0 {
@@ -63,13 +76,13 @@ func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string][]byte,
 	if err != nil {
 		return nil, fmt.Errorf("read the primary again: %w", err)
 	}
-	values := make(map[string][]byte, len(pairs))
+	values := make(map[string]scope.Wanted, len(pairs))
 	for _, p := range pairs {
 		want, err := j.view.Want(p.Key, p.Value)
 		if err != nil {
 			return nil, unreadable(p.Key, err)
 		}
-		values[p.Key] = want.Value
+		values[p.Key] = want
 	}
 	if len(values) != len(keys) {
 		return nil, fmt.Errorf("read the primary again at revision %d: %d of %d keys are gone", j.rev, len(keys)-len(values), len(keys))

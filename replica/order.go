@@ -28,13 +28,18 @@ func parseUID(s string) uid {
 
 // item is one object that a copy has to write, or to delete.
 type item struct {
-	key    string
-	value  []byte // as the standby should store it; nil: look at where
-	where  place  // in the spill; none: read it again when its turn comes
-	size   int
-	uid    uid
-	owners []uid
-	last   bool // a CustomResourceDefinition: comes after the objects of its kind
+	key   string
+	value []byte // as the standby should store it; nil: look at where
+	where place  // in the spill; none: read it again when its turn comes
+	// held: the object is held, and kept is its original, to be written beside
+	// it; it is put away as value is.
+	held      bool
+	kept      []byte
+	keptWhere place
+	size      int // of value and kept
+	uid       uid
+	owners    []uid
+	last      bool // a CustomResourceDefinition: comes after the objects of its kind
 	// loose: it can be written without regard to any other object. It has no
 	// owner, and it is of a built-in kind for which no controller makes
 	// dependents. Everything else waits until its whole tree is known.
@@ -52,6 +57,14 @@ var looseKinds = map[string]bool{
 }
 
 const crds = "customresourcedefinitions.apiextensions.k8s.io"
+
+// operations is how many of a transaction's operations the item takes.
+func (it item) operations() int {
+	if it.held {
+		return 2
+	}
+	return 1
+}
 
 func newItem(key string, value []byte, gr string, meta registry.Meta) item {
 	it := item{key: key, value: value, size: len(value), last: gr == crds}

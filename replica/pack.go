@@ -10,21 +10,22 @@ type chain [][]int
 // transaction becomes a chain of its own.
 func pack(items []item, trees [][]int, room sink.Room, emit func(chain) error) error {
 	var current []int
-	bytes := 0
+	ops, bytes := 0, 0
 	flush := func() error {
 		if len(current) == 0 {
 			return nil
 		}
 		c := chain{current}
-		current, bytes = nil, 0
+		current, ops, bytes = nil, 0, 0
 		return emit(c)
 	}
 	for _, tree := range trees {
-		size := 0
+		count, size := 0, 0
 		for _, i := range tree {
+			count += items[i].operations()
 			size += itemCost(items[i])
 		}
-		if len(tree) > room.Ops || size > room.Bytes {
+		if count > room.Ops || size > room.Bytes {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -33,12 +34,13 @@ func pack(items []item, trees [][]int, room sink.Room, emit func(chain) error) e
 			}
 			continue
 		}
-		if len(current)+len(tree) > room.Ops || bytes+size > room.Bytes {
+		if ops+count > room.Ops || bytes+size > room.Bytes {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
 		current = append(current, tree...)
+		ops += count
 		bytes += size
 	}
 	return flush()
@@ -47,14 +49,15 @@ func pack(items []item, trees [][]int, room sink.Room, emit func(chain) error) e
 func split(items []item, tree []int, room sink.Room) chain {
 	var c chain
 	var current []int
-	bytes := 0
+	ops, bytes := 0, 0
 	for _, i := range tree {
-		size := itemCost(items[i])
-		if len(current) > 0 && (len(current) == room.Ops || bytes+size > room.Bytes) {
+		count, size := items[i].operations(), itemCost(items[i])
+		if len(current) > 0 && (ops+count > room.Ops || bytes+size > room.Bytes) {
 			c = append(c, current)
-			current, bytes = nil, 0
+			current, ops, bytes = nil, 0, 0
 		}
 		current = append(current, i)
+		ops += count
 		bytes += size
 	}
 	return append(c, current)

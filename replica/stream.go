@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -82,7 +81,7 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 				return wholeBefore(out, c.Revision), err
 			}
 			if in {
-				out = append(out, c)
+				out = append(out, s.withRecord(c, scope.Wanted{})...)
 			}
 			continue
 		}
@@ -96,13 +95,13 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 				return wholeBefore(out, c.Revision), err
 			}
 			if left {
-				out = append(out, kv.Change{Key: c.Key, Delete: true, Revision: c.Revision})
+				out = append(out, s.withRecord(kv.Change{Key: c.Key, Delete: true, Revision: c.Revision}, scope.Wanted{})...)
 			}
 			continue
 		}
 		delete(s.outside, c.Key)
 		c.Value = want.Value
-		out = append(out, c)
+		out = append(out, s.withRecord(c, want)...)
 		if s.adopt(c.Key) {
 			out = append(out, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
 		}
@@ -170,33 +169,6 @@ func (s *stream) wasIn(ctx context.Context, c kv.Change) (bool, error) {
 	return object.In, nil
 }
 
-// sparing leaves out the deletes that would hit an object of the standby's own
-// which is out of scope, under a name that the primary used for one in scope.
-func (s *stream) sparing(ctx context.Context, batch []kv.Change) ([]kv.Change, error) {
-	var keys []string
-	for _, c := range batch {
-		if c.Delete && s.view.Scope.Key(c.Key) != scope.Out {
-			keys = append(keys, c.Key)
-		}
-	}
-	spared := map[string]bool{}
-	for part := range slices.Chunk(keys, readAgainMax) {
-		there, err := source.Get(ctx, s.standby, part, 0)
-		if err != nil {
-			return nil, fmt.Errorf("read what is to be deleted on the standby: %w", err)
-		}
-		for _, p := range there {
-			if object, err := s.view.InStandby(p.Key, p.Value); err == nil && !object.In {
-				spared[p.Key] = true
-			}
-		}
-	}
-	if len(spared) == 0 {
-		return batch, nil
-	}
-	return slices.DeleteFunc(slices.Clone(batch), func(c kv.Change) bool { return c.Delete && spared[c.Key] }), nil
-}
-
 // drain applies what the queue holds, as much at a time as has arrived.
 func (s *stream) drain(ctx context.Context, q *queue) error {
 	room := s.sink.Room()
@@ -239,12 +211,8 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 func (s *stream) apply(ctx context.Context, q *queue, batch []kv.Change, reached kv.Revision, room sink.Room) (sink.Room, error) {
 	next := s.sink.Last().Checkpoint
 	next.SourceRevision, next.Time, next.Guarded = reached, time.Now().UTC(), s.guarded()
-	writes, err := s.sparing(ctx, batch)
-	if err != nil {
-		return room, err
-	}
 	began := time.Now()
-	err = s.sink.Apply(ctx, writes, next)
+	err := s.write(ctx, batch, next)
 	switch {
 	case err == nil:
 		q.drop(len(batch))

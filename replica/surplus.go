@@ -10,7 +10,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -76,7 +75,7 @@ func (j *copyJob) unfinished(ctx context.Context, candidates []kv.Pair) ([]kv.Pa
 func (j *copyJob) wrote(p, s kv.Pair) bool {
 	was, err1 := j.view.InPrimary(p.Key, p.Value)
 	have, err2 := j.view.InStandby(s.Key, s.Value)
-	if err1 != nil || err2 != nil || !was.In || !scope.Same(was, have, p.Value, s.Value) {
+	if err1 != nil || err2 != nil || !was.In || !j.view.Same(p.Key, was, have, p.Value, s.Value) {
 		return false
 	}
 	j.deletes = append(j.deletes, newItem(s.Key, nil, "", have.Meta))

@@ -26,12 +26,21 @@ var (
 	// ErrMoved means that the checkpoint is not the one this sink wrote last.
 	// Nothing was written. Read it again before doing anything else.
 	ErrMoved = errors.New("the standby's checkpoint is not where it was left")
+	// ErrChanged means that somebody has written a key since it was read for
+	// this transaction. Nothing was written. Read it again.
+	ErrChanged = errors.New("changed on the standby meanwhile")
 	// ErrTooLarge means that the standby's limits refuse the transaction
 	// (--max-txn-ops, --max-request-bytes). Nothing was written.
 	ErrTooLarge = errors.New("larger than the standby accepts")
 	// ErrNoSpace means that the standby's database is full. Nothing was written.
 	ErrNoSpace = errors.New("the standby's etcd is out of space")
 )
+
+// Unchanged demands that a key of the standby still stands as it was read.
+type Unchanged struct {
+	Key      string
+	Revision kv.Revision // at which it was last written; 0 = it does not exist
+}
 
 // Limits are those of the destination's etcd.
 type Limits struct {
@@ -73,7 +82,9 @@ func (s *Sink) Room() Room {
 	for _, c := range s.fence {
 		overhead += len(c.Key) + 32
 	}
-	return Room{Ops: max(1, s.limits.MaxOps-1), Bytes: s.limits.MaxBytes - overhead}
+	// etcd counts compares against the same limit: those of the fence and the
+	// checkpoint, and at most one for each operation.
+	return Room{Ops: max(1, s.limits.MaxOps-1-len(s.fence)), Bytes: s.limits.MaxBytes - overhead}
 }
 
 // Room is how much fits into one transaction. A single change may exceed
@@ -101,17 +112,21 @@ func CostOf(key, value int) int { return key + value + 24 }
 func cost(c kv.Change) int { return CostOf(len(c.Key), len(c.Value)) }
 
 // Apply writes changes and the checkpoint next in one transaction, if the
-// fence holds and the checkpoint is the one this sink wrote last. No key may
-// stand in changes twice; changes may be empty.
+// fence holds, the checkpoint is the one this sink wrote last, and all keys of
+// unchanged stand as they were read. No key may stand in changes twice; changes
+// may be empty.
 //
-// After an error other than ErrFenced, ErrMoved, ErrTooLarge and ErrNoSpace
+// After an error other than ErrFenced, ErrMoved, ErrChanged, ErrTooLarge and ErrNoSpace
 // the outcome is unknown: read the checkpoint and begin again from it with a new
 // sink. A late transaction cannot slip in then: it compares the checkpoint that
 // it started from.
-func (s *Sink) Apply(ctx context.Context, changes []kv.Change, next Checkpoint) error {
+func (s *Sink) Apply(ctx context.Context, changes []kv.Change, next Checkpoint, unchanged ...Unchanged) error {
 	compares := append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(CheckpointKey), "=", int64(s.last.Revision))}, s.fence...)
+	for _, u := range unchanged {
+		compares = append(compares, clientv3.Compare(clientv3.ModRevision(u.Key), "=", int64(u.Revision)))
+	}
 	raw := next.encode()
-	revision, err := s.commit(ctx, compares, operations(changes, clientv3.OpPut(CheckpointKey, raw)))
+	revision, err := s.commit(ctx, compares, operations(changes, clientv3.OpPut(CheckpointKey, raw)), unchanged...)
 	if err != nil {
 		return err
 	}
@@ -183,25 +198,38 @@ func operations(changes []kv.Change, last clientv3.Op) []clientv3.Op {
 	return append(ops, last)
 }
 
-func (s *Sink) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv3.Op) (kv.Revision, error) {
-	resp, err := s.client.Txn(ctx).If(compares...).Then(ops...).Else(clientv3.OpGet(CheckpointKey)).Commit()
+func (s *Sink) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv3.Op, unchanged ...Unchanged) (kv.Revision, error) {
+	look := []clientv3.Op{clientv3.OpGet(CheckpointKey)}
+	for _, u := range unchanged {
+		look = append(look, clientv3.OpGet(u.Key, clientv3.WithKeysOnly()))
+	}
+	resp, err := s.client.Txn(ctx).If(compares...).Then(ops...).Else(look...).Commit()
 	if err != nil {
 		return 0, applyError(err)
 	}
 	if resp.Succeeded {
 		return kv.Revision(resp.Header.Revision), nil
 	}
-	return 0, s.refused(resp)
+	return 0, s.refused(resp, unchanged)
 }
 
-// refused says which compare failed: the fence's or the checkpoint's.
-func (s *Sink) refused(resp *clientv3.TxnResponse) error {
+// refused says which compare failed: a key's, the fence's or the checkpoint's.
+func (s *Sink) refused(resp *clientv3.TxnResponse, unchanged []Unchanged) error {
 	var raw string
 	var revision kv.Revision
 	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
 		raw, revision = string(kvs[0].Value), kv.Revision(kvs[0].ModRevision)
 	}
 	if raw == s.last.raw && (s.last.Phase == Copying || revision == s.last.Revision) {
+		for i, u := range unchanged {
+			var now kv.Revision
+			if kvs := resp.Responses[1+i].GetResponseRange().Kvs; len(kvs) > 0 {
+				now = kv.Revision(kvs[0].ModRevision)
+			}
+			if now != u.Revision {
+				return fmt.Errorf("%w: %s", ErrChanged, u.Key)
+			}
+		}
 		return ErrFenced
 	}
 	return fmt.Errorf("%w: expected standby revision %d, found %d", ErrMoved, s.last.Revision, revision)
