@@ -52,10 +52,10 @@ type copyJob struct {
 	disk          *spill // nil = none
 	diskFailed    bool
 	log           *slog.Logger
-	surplus       []kv.Pair   // only on the standby, values included where they have to be looked at again
-	records       heldRecords // left over: of objects that are no longer held
-	adopted       []string    // recorded as surplus, and the primary has them now
-	seen          kv.Revision // of the standby: all that others created up to it has been looked at
+	surplus       []kv.Pair     // only on the standby, values included where they have to be looked at again
+	records       scope.Records // left over: of objects that are no longer held
+	adopted       []string      // recorded as surplus, and the primary has them now
+	seen          kv.Revision   // of the standby: all that others created up to it has been looked at
 }
 
 // CopyProgress is how far a copy is.
@@ -92,7 +92,7 @@ func (j *copyJob) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if j.records, err = readHeld(ctx, j.standby, j.view, 0); err != nil {
+	if j.records, err = readHeld(ctx, j.standby, j.view); err != nil {
 		return err
 	}
 	defer func() {
@@ -136,7 +136,7 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 	if _, recorded := known[p.Key]; recorded {
 		j.adopted = append(j.adopted, p.Key)
 	}
-	kept := j.records.has(p.Key, want)
+	kept := j.records.Fit(p.Key, want.Object)
 	if want.Kept != nil {
 		delete(j.records, p.Key) // what is left over in the end is no longer held
 	}

@@ -2,9 +2,7 @@ package replica
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -13,43 +11,18 @@ import (
 	"github.com/understudy-dr/understudy/source"
 )
 
-// heldRecords are the originals of held objects as the standby keeps them: key
-// → digest of the object.
-type heldRecords map[string][sha256.Size]byte
-
-// readHeld reads all of them at the standby's revision rev; 0 = now.
-func readHeld(ctx context.Context, standby *clientv3.Client, view *scope.View, rev kv.Revision) (heldRecords, error) {
-	cursor, err := source.Open(ctx, standby, scope.HeldPrefix+"/", kv.PrefixEnd(scope.HeldPrefix+"/"), rev)
+// readHeld reads the originals of held objects as the standby keeps them now.
+func readHeld(ctx context.Context, standby *clientv3.Client, view *scope.View) (scope.Records, error) {
+	records := scope.Records{}
+	dir := scope.HeldPrefix + "/"
+	err := source.Each(ctx, standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
+		records.Add(view, p.Key, p.Value)
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read the originals of held objects: %w", err)
 	}
-	defer cursor.Close()
-	records := heldRecords{}
-	for {
-		p, ok, err := cursor.Next()
-		if err != nil {
-			return nil, fmt.Errorf("read the originals of held objects: %w", err)
-		}
-		if !ok {
-			return records, nil
-		}
-		key := strings.TrimPrefix(p.Key, scope.HeldPrefix)
-		object, err := view.InStandby(key, p.Value)
-		if err != nil {
-			records[key] = [sha256.Size]byte{} // differs from every original
-			continue
-		}
-		records[key] = sha256.Sum256(object.Plain)
-	}
-}
-
-// has reports whether the original of a held object is kept as it should be.
-func (r heldRecords) has(key string, want scope.Wanted) bool {
-	kept, ok := r[key]
-	if want.Original == nil {
-		return !ok
-	}
-	return ok && kept == sha256.Sum256(want.Original)
+	return records, nil
 }
 
 // heldChange is what the record of a held object needs beside the object's own

@@ -106,20 +106,13 @@ func (j *copyJob) recordSurplus(ctx context.Context) error {
 func surplusKey(key string) string { return sink.SurplusPrefix + key }
 
 func readSurplus(ctx context.Context, standby *clientv3.Client) (surplusSet, error) {
-	cursor, err := source.Open(ctx, standby, sink.SurplusPrefix, kv.PrefixEnd(sink.SurplusPrefix), 0)
+	set := surplusSet{}
+	err := source.Each(ctx, standby, sink.SurplusPrefix, kv.PrefixEnd(sink.SurplusPrefix), 0, func(p kv.Pair) error {
+		set[strings.TrimPrefix(p.Key, sink.SurplusPrefix)] = p.ModRevision
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read the record of surplus keys: %w", err)
 	}
-	defer cursor.Close()
-	set := surplusSet{}
-	for {
-		p, ok, err := cursor.Next()
-		if err != nil {
-			return nil, fmt.Errorf("read the record of surplus keys: %w", err)
-		}
-		if !ok {
-			return set, nil
-		}
-		set[strings.TrimPrefix(p.Key, sink.SurplusPrefix)] = p.ModRevision
-	}
+	return set, nil
 }

@@ -20,8 +20,8 @@ type View struct {
 
 // Object is a stored key and value after the view has looked at it.
 type Object struct {
-	In    bool          // takes part
-	Meta  registry.Meta // zero for raw and opaque values
+	In   bool          // takes part
+	Meta registry.Meta // zero for raw and opaque values
 	// Plain is the object, decrypted, as it should stand on the standby: in
 	// its held form where it is held. nil where the value is opaque.
 	Plain []byte
@@ -86,12 +86,6 @@ func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
 	}
 	return o, nil
 }
-
-// HeldPrefix is the directory of the originals of held objects.
-const HeldPrefix = ownPrefix + "held"
-
-// HeldKey is where the original of a held object is kept.
-func HeldKey(key string) string { return HeldPrefix + key }
 
 // MayBeHeld reports whether the object at key is of a kind that is held.
 func (v *View) MayBeHeld(key string) bool {

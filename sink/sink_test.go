@@ -178,3 +178,27 @@ func TestRoomLeavesSpaceForTheCheckpoint(t *testing.T) {
 		t.Errorf("room %+v", r)
 	}
 }
+
+// A key that somebody has written since it was read refuses the transaction,
+// and is told apart from a lost fence.
+func TestApplyNeedsKeysUnchanged(t *testing.T) {
+	client := testkit.StartEtcd(t).Client()
+	s := newSink(t, client)
+	put, err := client.Put(t.Context(), "/registry/a", "theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := sink.Unchanged{Key: "/registry/a", Revision: kv.Revision(put.Header.Revision) - 1}
+	err = s.Apply(t.Context(), puts(7, "/registry/a"), at(7, sink.Streaming), stale)
+	if !errors.Is(err, sink.ErrChanged) || errors.Is(err, sink.ErrFenced) {
+		t.Fatalf("%v, want ErrChanged", err)
+	}
+	absent := sink.Unchanged{Key: "/registry/b"}
+	stale.Revision++
+	if err := s.Apply(t.Context(), puts(7, "/registry/a", "/registry/b"), at(7, sink.Streaming), stale, absent); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(t.Context(), puts(8, "/registry/b"), at(8, sink.Streaming), absent); !errors.Is(err, sink.ErrChanged) {
+		t.Fatalf("%v, want ErrChanged for a key that exists by now", err)
+	}
+}

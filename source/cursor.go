@@ -246,3 +246,21 @@ func readError(err error, rev kv.Revision) error {
 func tooLarge(err error) bool {
 	return status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max")
 }
+
+// Each reads a range at one revision, 0 = now, and visits every pair in order.
+func Each(ctx context.Context, client *clientv3.Client, begin, end string, rev kv.Revision, visit func(kv.Pair) error) error {
+	c, err := Open(ctx, client, begin, end, rev)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for {
+		p, ok, err := c.Next()
+		if err != nil || !ok {
+			return err
+		}
+		if err := visit(p); err != nil {
+			return err
+		}
+	}
+}

@@ -18,7 +18,7 @@ type finding struct {
 }
 
 // compare looks at one key. A side that lacks it is nil.
-func compare(view *scope.View, primary, standby *kv.Pair) finding {
+func compare(view *scope.View, records scope.Records, primary, standby *kv.Pair) finding {
 	switch {
 	case standby == nil:
 		object, err := view.InPrimary(primary.Key, primary.Value)
@@ -39,10 +39,10 @@ func compare(view *scope.View, primary, standby *kv.Pair) finding {
 		}
 		return finding{kind: Surplus, opaque: object.Opaque}
 	}
-	return compareBoth(view, primary, standby)
+	return compareBoth(view, records, primary, standby)
 }
 
-func compareBoth(view *scope.View, primary, standby *kv.Pair) finding {
+func compareBoth(view *scope.View, records scope.Records, primary, standby *kv.Pair) finding {
 	object, err := view.InPrimary(primary.Key, primary.Value)
 	if err != nil {
 		return undecodable("on the primary", err)
@@ -65,6 +65,9 @@ func compareBoth(view *scope.View, primary, standby *kv.Pair) finding {
 	case !object.In:
 		return finding{kind: Surplus}
 	case !other.In, !view.Same(primary.Key, object, other, primary.Value, standby.Value):
+		return finding{kind: Differing}
+	case object.Original != nil && !records.Fit(primary.Key, object):
+		// It is held as it should be, but a release would bring back another one.
 		return finding{kind: Differing}
 	}
 	return finding{}

@@ -62,7 +62,7 @@ func TestCompare(t *testing.T) {
 				}
 				return &kv.Pair{Key: tc.key, Value: value}
 			}
-			got := compare(tc.view, side(tc.primary), side(tc.standby))
+			got := compare(tc.view, nil, side(tc.primary), side(tc.standby))
 			if got.kind != tc.want || got.out != tc.wantOut || got.opaque != tc.wantUnknown {
 				t.Errorf("got %+v, want %q, out %v, opaque %v", got, tc.want, tc.wantOut, tc.wantUnknown)
 			}
@@ -85,7 +85,7 @@ func BenchmarkCompareEqual(b *testing.B) {
 	q := kv.Pair{Key: p.Key, Value: append([]byte{}, value...)}
 	b.ReportAllocs()
 	for b.Loop() {
-		if f := compare(view, &p, &q); f.kind != "" {
+		if f := compare(view, nil, &p, &q); f.kind != "" {
 			b.Fatal(f)
 		}
 	}

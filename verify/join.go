@@ -56,7 +56,7 @@ func join(ctx context.Context, primary, standby kv.Stream, view *scope.View, rep
 	for range workers {
 		running.Go(func() {
 			for b := range work {
-				b.compare(view)
+				b.compare(view, opts.records)
 				close(b.done)
 			}
 		})
@@ -126,7 +126,7 @@ func splitBatches(ctx context.Context, primary, standby kv.Stream, work, order c
 	return err
 }
 
-func (b *batch) compare(view *scope.View) {
+func (b *batch) compare(view *scope.View, records scope.Records) {
 	directory := "" // of the resource that the last tally counts
 	for i := range b.twins {
 		t := &b.twins[i]
@@ -138,7 +138,7 @@ func (b *batch) compare(view *scope.View) {
 		if t.onStandby {
 			standby, key = &t.standby, t.standby.Key
 		}
-		found := compare(view, primary, standby)
+		found := compare(view, records, primary, standby)
 		if !found.out {
 			b.compared++
 			if found.opaque {

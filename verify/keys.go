@@ -44,17 +44,43 @@ func CompareKeys(ctx context.Context, sides Sides, view *scope.View, keys []stri
 		if err != nil {
 			return nil, err
 		}
+		records, err := recordsOf(ctx, sides.Standby, view, chunk, standby)
+		if err != nil {
+			return nil, err
+		}
 		for _, key := range chunk {
 			p, s := onPrimary[key], onStandby[key]
 			r := Result{Key: key}
 			if p != nil || s != nil {
-				found := compare(view, p, s)
+				found := compare(view, records, p, s)
 				r.Kind, r.Why = found.kind, found.why
 			}
 			results = append(results, r)
 		}
 	}
 	return results, nil
+}
+
+// recordsOf reads the records of those keys that may be held.
+func recordsOf(ctx context.Context, standby *clientv3.Client, view *scope.View, keys []string, rev kv.Revision) (scope.Records, error) {
+	var held []string
+	for _, key := range keys {
+		if view.MayBeHeld(key) {
+			held = append(held, scope.HeldKey(key))
+		}
+	}
+	if len(held) == 0 {
+		return nil, nil
+	}
+	found, err := read(ctx, standby, held, rev)
+	if err != nil {
+		return nil, err
+	}
+	records := scope.Records{}
+	for key, p := range found {
+		records.Add(view, key, p.Value)
+	}
+	return records, nil
 }
 
 func read(ctx context.Context, client *clientv3.Client, keys []string, rev kv.Revision) (map[string]*kv.Pair, error) {

@@ -134,6 +134,11 @@ func (r *repair) commit(ctx context.Context, steps []Step, now moment) (bool, er
 		primary[pairs[i].Key] = &pairs[i]
 	}
 
+	records, err := recordsOf(ctx, r.sides.Standby, r.view, keys, 0)
+	if err != nil {
+		return false, err
+	}
+
 	before := r.out
 	compares := []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision(sink.CheckpointKey), "=", int64(now.point.CheckpointRevision)),
@@ -141,7 +146,7 @@ func (r *repair) commit(ctx context.Context, steps []Step, now moment) (bool, er
 	}
 	var ops []clientv3.Op
 	for _, s := range steps {
-		some := r.operations(s, primary[s.Key], now.pairs[s.Key])
+		some := r.operations(s, primary[s.Key], now.pairs[s.Key], records)
 		if len(some) > 0 {
 			compares = append(compares, clientv3.Compare(clientv3.ModRevision(s.Key), "=", int64(modRevision(now.pairs[s.Key]))))
 			ops = append(ops, some...)
@@ -163,10 +168,10 @@ func (r *repair) commit(ctx context.Context, steps []Step, now moment) (bool, er
 }
 
 // operations decides about one key by what both sides hold at this moment.
-func (r *repair) operations(s Step, primary, standby *kv.Pair) []clientv3.Op {
+func (r *repair) operations(s Step, primary, standby *kv.Pair, records scope.Records) []clientv3.Op {
 	var found finding
 	if primary != nil || standby != nil {
-		found = compare(r.view, primary, standby)
+		found = compare(r.view, records, primary, standby)
 	}
 	changed := modRevision(standby) > r.at
 	switch {
@@ -192,8 +197,19 @@ func (r *repair) operations(s Step, primary, standby *kv.Pair) []clientv3.Op {
 		r.leave(s, "the primary's object cannot be read, or no longer takes part")
 		return nil
 	}
+	value := want.Value
+	if standby != nil {
+		if value, err = r.view.Keep(s.Key, value, standby.Value); err != nil {
+			r.leave(s, err.Error())
+			return nil
+		}
+	}
 	r.out.Written++
-	return []clientv3.Op{clientv3.OpPut(s.Key, string(want.Value))}
+	ops := []clientv3.Op{clientv3.OpPut(s.Key, string(value))}
+	if want.Kept != nil {
+		ops = append(ops, clientv3.OpPut(scope.HeldKey(s.Key), string(want.Kept)))
+	}
+	return ops
 }
 
 func modRevision(p *kv.Pair) kv.Revision {

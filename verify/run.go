@@ -32,6 +32,7 @@ type Options struct {
 	// number of keys looked at so far, those out of scope included.
 	Progress func(keys int64)
 
+	records  scope.Records // of held objects, at the standby's revision
 	patience time.Duration // instead of newerWithin, where not 0
 }
 
@@ -115,6 +116,10 @@ func runAt(ctx context.Context, sides Sides, view *scope.View, p Point, started 
 	}
 	defer standby.Close()
 
+	if opts.records, err = readRecords(ctx, sides.Standby, view, p.Standby); err != nil {
+		return Report{}, err
+	}
+
 	report := newReport(started)
 	report.SourceRevision, report.StandbyRevision = p.Source, p.Standby
 	report.Notes = p.notes(view)
@@ -124,6 +129,20 @@ func runAt(ctx context.Context, sides Sides, view *scope.View, p Point, started 
 	}
 	report.conclude()
 	return report, nil
+}
+
+// readRecords reads the originals of held objects as the standby keeps them.
+func readRecords(ctx context.Context, standby *clientv3.Client, view *scope.View, rev kv.Revision) (scope.Records, error) {
+	records := scope.Records{}
+	dir := scope.HeldPrefix + "/"
+	err := source.Each(ctx, standby, dir, kv.PrefixEnd(dir), rev, func(p kv.Pair) error {
+		records.Add(view, p.Key, p.Value)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the standby's originals of held objects: %w", err)
+	}
+	return records, nil
 }
 
 // named says which side a stream's error came from.
