@@ -43,7 +43,11 @@ func newView(p *config.Pair) (*scope.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scope.View{Scope: s, Recoder: recoder}, nil
+	locals, err := scope.NewLocals(scope.DefaultLocals(p.Sync.Profile))
+	if err != nil {
+		return nil, err
+	}
+	return &scope.View{Scope: s, Recoder: recoder, Locals: locals}, nil
 }
 
 // newScope makes the scope that the configuration describes.
