@@ -22,6 +22,8 @@ var formats = map[string]func(string) error{
 	"glob":     checkGlob,
 	"path":     checkPath,
 	"nonempty": checkNonEmpty,
+	"host":     checkHost,
+	"object":   checkObject,
 	"seconds":  checkSeconds,
 }
 
@@ -99,6 +101,20 @@ func checkPath(s string) error {
 func checkNonEmpty(s string) error {
 	if s == "" {
 		return errors.New("is empty; leave it out")
+	}
+	return nil
+}
+
+func checkHost(s string) error {
+	if s == "" || strings.ContainsAny(s, "/@ ") || strings.Contains(s, ":") && net.ParseIP(s) == nil {
+		return fmt.Errorf("%q is not a host name or IP address; write neither https:// nor a port", s)
+	}
+	return nil
+}
+
+func checkObject(s string) error {
+	if namespace, name, ok := strings.Cut(s, "/"); !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("%q is not namespace/name", s)
 	}
 	return nil
 }

@@ -36,6 +36,8 @@ type Pair struct {
 	Primary Cluster `yaml:"primary"`
 	// The cluster that is written.
 	Standby Cluster `yaml:"standby"`
+	// What clients reach the pair by; preflight looks at it.
+	Access Access `yaml:"access"`
 	// What is replicated, and how.
 	Sync Sync `yaml:"sync"`
 	// How the daemon proves that both sides are equal.
@@ -60,6 +62,8 @@ type Cluster struct {
 	Etcd Etcd `yaml:"etcd"`
 	// Path to a kubeconfig of its API server.
 	Kubeconfig string `yaml:"kubeconfig,omitempty" format:"path"`
+	// Virtual IP or load balancer before its control plane nodes, without a port. Preflight looks at it; nothing else does.
+	VIP string `yaml:"vip,omitempty" format:"host"`
 	// Path to the EncryptionConfiguration that its API servers run with (--encryption-provider-config). Leave it out where nothing is encrypted. Without it encrypted values are copied as they are, which needs the same keys on both sides, and rules with types cannot see into them.
 	Encryption string `yaml:"encryption,omitempty" format:"path"`
 }
@@ -86,6 +90,19 @@ type Etcd struct {
 	MaxTxnOps int `yaml:"maxTxnOps" default:"128" min:"2" max:"100000"`
 	// Largest request that etcd takes; its --max-request-bytes.
 	MaxRequestBytes Size `yaml:"maxRequestBytes" default:"1.5MiB" min:"16KiB" max:"1GiB"`
+}
+
+// Access is what clients reach the pair by, whichever side serves. Only preflight
+// looks at it.
+type Access struct {
+	// Domain name that leads clients to the side that serves.
+	Address string `yaml:"address,omitempty" format:"host"`
+	// Other names that the certificate at address must cover, such as those of the two clusters.
+	Names []string `yaml:"names,omitempty" format:"host"`
+	// TCP ports that both VIPs must take. 80, 443, 6443, 2379 and 11443 where none are given.
+	Ports []int `yaml:"ports,omitempty" min:"1" max:"65535"`
+	// Secrets with registry credentials that both sides must have, as namespace/name. Those that ServiceAccounts of the primary name count as well.
+	RegistrySecrets []string `yaml:"registrySecrets,omitempty" format:"object"`
 }
 
 // Sync is what is replicated, and how.

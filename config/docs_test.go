@@ -224,7 +224,7 @@ func reference(comments map[string]string) []byte {
 func typeName(f reflect.StructField) string {
 	name := map[reflect.Type]string{
 		reflect.TypeFor[Duration](): "duration", reflect.TypeFor[Size](): "size", reflect.TypeFor[int](): "number",
-		reflect.TypeFor[string](): "string", reflect.TypeFor[[]string](): "list of strings", reflect.TypeFor[[]Rule](): "list of rules",
+		reflect.TypeFor[string](): "string", reflect.TypeFor[[]string](): "list of strings", reflect.TypeFor[[]int](): "list of numbers", reflect.TypeFor[[]Rule](): "list of rules",
 	}[f.Type]
 	switch {
 	case name == "":
