@@ -1,0 +1,194 @@
+package console
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+type preflightCheck struct {
+	name  string
+	judge func(PreflightFacts) []PreflightLine
+}
+
+type preflightGroup struct {
+	name   string
+	checks []preflightCheck
+}
+
+// preflightRules are all checks, in the order in which they are shown.
+var preflightRules = []preflightGroup{
+	{"versions", []preflightCheck{{"kubernetes-version", judgeKubernetes}, {"etcd-version", judgeEtcd}}},
+	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"revision-floor", judgeFloor}}},
+	{"API servers", []preflightCheck{{"api-server-flags", judgeFlags}, {"crd-versions", judgeCRDs}}},
+	{"identity and encryption", []preflightCheck{{"service-account-keys", judgeSigners}, {"encryption", judgeEncryption}, {"registry-credentials", judgeRegistry}}},
+	{"network", []preflightCheck{{"service-cidr", judgeCIDR}, {"cluster-ips", judgeClusterIPs}, {"access-address", judgeAddress}, {"api-endpoint", judgeEndpoint},
+		{"ports", judgePorts}, {"ingress-certificate", judgeCertificate}}},
+}
+
+// version takes "v1.36.3" apart; false where it is no version.
+func version(text string) (major, minor int, ok bool) {
+	parts := strings.SplitN(strings.TrimPrefix(text, "v"), ".", 3)
+	if len(parts) < 2 {
+		return 0, 0, false
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(parts[1])
+	return major, minor, err1 == nil && err2 == nil
+}
+
+func judgeKubernetes(f PreflightFacts) []PreflightLine {
+	p, s, missing := both(f, "Kubernetes versions", "set kubeconfig of both sides", func(s PreflightSide) Found[string] { return s.Kubernetes })
+	if missing != nil {
+		return missing
+	}
+	pMajor, pMinor, ok1 := version(p)
+	sMajor, sMinor, ok2 := version(s)
+	text := fmt.Sprintf("Kubernetes: %s runs %s, %s runs %s", f.Primary.Name, p, f.Standby.Name, s)
+	switch {
+	case !ok1 || !ok2:
+		return unchecked("", "Kubernetes versions", text)
+	case pMajor == sMajor && pMinor == sMinor:
+		return checked(CheckOK, "", "%s", text)
+	case sMajor < pMajor || sMajor == pMajor && sMinor < pMinor:
+		return checked(CheckFail, "upgrade the standby first: it may not know what the primary stores", "%s", text)
+	case sMajor > pMajor || sMinor-pMinor > 1:
+		return checked(CheckFail, "at most one minor version apart: the newer one may have dropped what the older one stores", "%s", text)
+	}
+	return checked(CheckWarn, "right while upgrading, the standby first; then upgrade the primary", "%s", text)
+}
+
+func judgeEtcd(f PreflightFacts) []PreflightLine {
+	p, s, missing := both(f, "etcd versions", "understudy config view", func(s PreflightSide) Found[string] { return s.Etcd })
+	if missing != nil {
+		return missing
+	}
+	pMajor, pMinor, ok1 := version(p)
+	sMajor, sMinor, ok2 := version(s)
+	text := fmt.Sprintf("etcd: %s runs %s, %s runs %s", f.Primary.Name, p, f.Standby.Name, s)
+	switch {
+	case !ok1 || !ok2:
+		return unchecked("", "etcd versions", text)
+	case pMajor == sMajor && pMinor == sMinor:
+		return checked(CheckOK, "", "%s", text)
+	}
+	return checked(CheckWarn, "replication does not mind; bring both to one minor version before a switchover", "%s", text)
+}
+
+func judgePrefix(f PreflightFacts) []PreflightLine {
+	p, s, missing := both(f, "keys below "+f.Prefix, "understudy config view", func(s PreflightSide) Found[int64] { return s.Keys })
+	if missing != nil {
+		return missing
+	}
+	var lines []PreflightLine
+	for _, side := range []struct {
+		name string
+		keys int64
+	}{{f.Primary.Name, p}, {f.Standby.Name, s}} {
+		if side.keys == 0 {
+			lines = append(lines, checked(CheckFail, "set sync.prefix to the API servers' --etcd-prefix with a slash at the end, the same on both sides", "%s has no key below %s", side.name, f.Prefix)...)
+		}
+	}
+	if lines != nil {
+		return lines
+	}
+	return checked(CheckOK, "", "below %s: %s keys on %s, %s on %s", f.Prefix, number(p), f.Primary.Name, number(s), f.Standby.Name)
+}
+
+// judgeOverrides looks for resources that lie in another etcd.
+func judgeOverrides(f PreflightFacts) []PreflightLine {
+	p, s, missing := both(f, "whether resources lie in another etcd (--etcd-servers-overrides)", "look at the API servers' flags by hand",
+		func(s PreflightSide) Found[map[string]map[string]string] { return s.Flags })
+	if missing != nil {
+		return missing
+	}
+	state, remedy, text := CheckOK, "", "no resource lies in another etcd (--etcd-servers-overrides)"
+	for _, side := range []struct {
+		name  string
+		flags map[string]map[string]string
+	}{{f.Primary.Name, p}, {f.Standby.Name, s}} {
+		for _, value := range values(side.flags, "etcd-servers-overrides") {
+			for one := range strings.SplitSeq(value, ",") {
+				resource, _, _ := strings.Cut(one, "#")
+				if strings.TrimPrefix(resource, "/") == "events" || resource == "events.k8s.io/events" {
+					if state == CheckOK {
+						text = side.name + " keeps events in another etcd; they are out of scope"
+					}
+				} else if resource != "" {
+					state, remedy, text = CheckFail, "move them into the main etcd, or exclude them: sync.exclude", fmt.Sprintf("%s keeps %s in another etcd, which is not replicated", side.name, resource)
+				}
+			}
+		}
+	}
+	return checked(state, remedy, "%s", text)
+}
+
+// values are those that a flag has on any of the API servers.
+func values(servers map[string]map[string]string, flag string) []string {
+	var out []string
+	for _, flags := range servers {
+		if v := flags[flag]; v != "" {
+			out = append(out, v)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func judgeOnly(f PreflightFacts) []PreflightLine {
+	if !f.Only.Known {
+		return unchecked("understudy check", "objects that only one side has", orUnknown(f.Only.Why))
+	}
+	o := f.Only.Value
+	lines := checked(CheckOK, "", "%s objects in scope are on both sides", number(o.Both))
+	if n := total(o.Primary); n > 0 {
+		lines = append(lines, checked(CheckOK, "", "%s objects are on %s only (%s): sync copies them", number(n), f.Primary.Name, most(o.Primary))...)
+	}
+	if n := total(o.Standby); n > 0 {
+		lines = append(lines, checked(CheckWarn, "understudy check names them; exclude them (sync.exclude), or delete them: understudy repair",
+			"%s objects in scope are on %s only (%s): replication leaves them", number(n), f.Standby.Name, most(o.Standby))...)
+	}
+	return lines
+}
+
+func total(m map[string]int64) (n int64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// most are the three largest counts, for people.
+func most(m map[string]int64) string {
+	names := slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		if m[a] != m[b] {
+			return int(m[b] - m[a])
+		}
+		return strings.Compare(a, b)
+	})
+	var parts []string
+	for i, name := range names {
+		if i == 3 {
+			parts = append(parts, "...")
+			break
+		}
+		parts = append(parts, number(m[name])+" "+name)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func judgeFloor(f PreflightFacts) []PreflightLine {
+	p, s, missing := both(f, "the revision floor", "understudy floor show", func(s PreflightSide) Found[int64] {
+		return Found[int64]{int64(s.Revision.Value), s.Revision.Known, s.Revision.Why}
+	})
+	if missing != nil {
+		return missing
+	}
+	if s-p < LowFloor {
+		return checked(CheckFail, "understudy floor raise --help", "no revision floor: %s is at revision %s, %s at %s; clients that follow a name would hang or miss events",
+			f.Standby.Name, number(s), f.Primary.Name, number(p))
+	}
+	return checked(CheckOK, "", "%s is %s revisions above %s; whether its API servers were restarted: understudy floor verify", f.Standby.Name, number(s-p), f.Primary.Name)
+}

@@ -1,0 +1,265 @@
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/understudy-dr/understudy/kv"
+)
+
+func found[T any](v T) Found[T] { return FoundIf(v, nil) }
+
+// fit are the facts of two clusters that lack nothing.
+func fit() PreflightFacts {
+	side := func(name, vip string, rev kv.Revision) PreflightSide {
+		return PreflightSide{
+			Name: name, VIP: vip, Revision: found(rev), Etcd: found("3.6.16"), Keys: found(int64(12345)),
+			Encrypted:       found([]EncryptedValues{{"k8s:enc:aescbc:v1:key1:", 40, found(true)}}),
+			EncryptionGiven: true, APIAddress: vip + ":6443", Kubernetes: found("v1.36.3"),
+			Flags:   found(map[string]map[string]string{"kube-apiserver-m0": {"service-cluster-ip-range": "10.96.0.0/16"}}),
+			Signers: found(SignerFacts{"https://kubernetes.default.svc", []string{"k1"}}),
+			CRDs:    found(map[string]CRDFacts{"machines.cluster.x-k8s.io": {[]string{"v1beta1", "v1beta2"}, []string{"v1beta2"}}}),
+			CIDRs:   found([]string{"10.96.0.0/16"}),
+			ClusterIPs: found(map[string]ServiceFacts{"default/kubernetes": {[]string{"10.96.0.1"}, false},
+				"team/web": {[]string{"10.96.7.7"}, true}}),
+			PullSecrets: found(map[string]string{"team/registry": "aa"}), UsedSecrets: found([]string{"team/registry"}),
+			Ports:       map[int]Found[bool]{80: found(true), 443: found(true)},
+			Certificate: found(CertificateFacts{Digest: "cc", NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(1, 0, 0)}),
+		}
+	}
+	return PreflightFacts{
+		Now: now, Pair: "moscow-spb", Prefix: "/registry/", Address: "platform.example.com", Names: []string{"spb.example.com"},
+		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}),
+		Primary: side("moscow", "10.0.0.10", 1000), Standby: side("spb", "10.1.0.10", 1_000_002_000),
+	}
+}
+
+func linesOf(p Preflight, check string) (states []PreflightState, text string) {
+	for _, line := range p.Lines {
+		if line.Check == check {
+			states = append(states, line.State)
+			text += line.Text + "\n"
+		}
+	}
+	return states, text
+}
+
+func TestPreflightOfAFitPair(t *testing.T) {
+	p := JudgePreflight(fit())
+	for _, line := range p.Lines {
+		if line.State != CheckOK {
+			t.Errorf("%+v", line)
+		}
+	}
+	if p.State != CheckOK || p.Count[CheckOK] != len(p.Lines) {
+		t.Errorf("%s, %v", p.State, p.Count)
+	}
+}
+
+// Without any input nothing is ok, and each line says how to give it.
+func TestPreflightWithoutInput(t *testing.T) {
+	p := JudgePreflight(PreflightFacts{Now: now, Prefix: "/registry/", Primary: PreflightSide{Name: "moscow"}, Standby: PreflightSide{Name: "spb"}})
+	for _, line := range p.Lines {
+		if line.State != Unchecked || line.Remedy == "" {
+			t.Errorf("%+v", line)
+		}
+	}
+	if p.State != Unchecked {
+		t.Errorf("%s", p.State)
+	}
+}
+
+// One side's silence is enough: what needs both is not checked.
+func TestPreflightOfHalfAPair(t *testing.T) {
+	for name, lose := range map[string]func(*PreflightFacts){
+		"primary": func(f *PreflightFacts) {
+			f.Primary = PreflightSide{Name: "moscow"}
+			f.Only = NotFound[OnlyFacts]("no answer")
+		},
+		"standby": func(f *PreflightFacts) {
+			f.Standby = PreflightSide{Name: "spb"}
+			f.Only = NotFound[OnlyFacts]("no answer")
+		},
+	} {
+		f := fit()
+		lose(&f)
+		ofBoth := 0
+		for _, line := range JudgePreflight(f).Lines {
+			switch line.Check {
+			case "access-address", "api-endpoint", "ports": // one side's own
+			default:
+				ofBoth++
+				if line.State != Unchecked {
+					t.Errorf("without the %s: %+v", name, line)
+				}
+			}
+		}
+		if ofBoth < 14 {
+			t.Errorf("only %d lines", ofBoth)
+		}
+	}
+}
+
+// Each rule, by the smallest change that makes it apply.
+func TestPreflightRules(t *testing.T) {
+	flag := func(name, value string) func(*PreflightFacts) {
+		return func(f *PreflightFacts) { f.Primary.Flags.Value["kube-apiserver-m0"][name] = value }
+	}
+	unread := EncryptedValues{"k8s:enc:aescbc:v1:key2:", 3, Found[bool]{Known: true, Why: "no key of that name"}}
+	unknownKey := []EncryptedValues{{"k8s:enc:aescbc:v1:key1:", 3, Found[bool]{}}}
+	otherKey := []EncryptedValues{{"k8s:enc:aescbc:v1:key2:", 3, Found[bool]{}}}
+	noConfig := func(f *PreflightFacts, p, s []EncryptedValues) {
+		f.Primary.EncryptionGiven, f.Standby.EncryptionGiven, f.SameEncryption = false, false, false
+		f.Primary.Encrypted, f.Standby.Encrypted = found(p), found(s)
+	}
+	tested := map[string]bool{}
+	for name, tc := range map[string]struct {
+		change func(*PreflightFacts)
+		check  string
+		want   PreflightState // the worst of its lines
+		text   string
+	}{
+		"standby newer":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.37.0") }, "kubernetes-version", CheckWarn, "v1.37.0"},
+		"standby much newer":        {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.38.0") }, "kubernetes-version", CheckFail, ""},
+		"standby older":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.35.9") }, "kubernetes-version", CheckFail, ""},
+		"another patch":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.36.9+rke2r1") }, "kubernetes-version", CheckOK, ""},
+		"no version":                {func(f *PreflightFacts) { f.Standby.Kubernetes = found("tip") }, "kubernetes-version", Unchecked, ""},
+		"older etcd":                {func(f *PreflightFacts) { f.Standby.Etcd = found("3.5.20") }, "etcd-version", CheckWarn, ""},
+		"no keys on the standby":    {func(f *PreflightFacts) { f.Standby.Keys = found(int64(0)) }, "etcd-prefix", CheckFail, "spb has no key below /registry/"},
+		"no keys on the primary":    {func(f *PreflightFacts) { f.Primary.Keys = found(int64(0)) }, "etcd-prefix", CheckFail, "moscow"},
+		"events elsewhere":          {flag("etcd-servers-overrides", "/events#https://10.0.0.1:3379;https://10.0.0.2:3379"), "etcd-elsewhere", CheckOK, "events"},
+		"leases elsewhere":          {flag("etcd-servers-overrides", "/events#https://e:1,coordination.k8s.io/leases#https://e:1"), "etcd-elsewhere", CheckFail, "coordination.k8s.io/leases"},
+		"no Pods of API servers":    {func(f *PreflightFacts) { f.Standby.Flags = NotFound[map[string]map[string]string]("none") }, "etcd-elsewhere", Unchecked, "spb: none"},
+		"only on the primary":       {func(f *PreflightFacts) { f.Only.Value.Primary = map[string]int64{"secrets": 5} }, "objects-one-sided", CheckOK, "5 secrets"},
+		"only on the standby":       {func(f *PreflightFacts) { f.Only.Value.Standby = map[string]int64{"secrets": 5, "configmaps": 7} }, "objects-one-sided", CheckWarn, "7 configmaps, 5 secrets"},
+		"floor too low":             {func(f *PreflightFacts) { f.Standby.Revision = found(kv.Revision(2000)) }, "revision-floor", CheckFail, "no revision floor"},
+		"another prefix":            {flag("etcd-prefix", "/other"), "api-server-flags", CheckFail, "/other/ and /registry/"},
+		"prefix not the configured": {func(f *PreflightFacts) { f.Prefix = "/k8s/" }, "api-server-flags", CheckFail, "sync.prefix is /k8s/"},
+		"prefix written out":        {flag("etcd-prefix", "/registry"), "api-server-flags", CheckOK, ""},
+		"other feature gates":       {flag("feature-gates", "A=true"), "api-server-flags", CheckWarn, "A=true on moscow, not given on spb"},
+		"servers of a side differ":  {func(f *PreflightFacts) { f.Primary.Flags.Value["m1"] = map[string]string{} }, "api-server-flags", CheckWarn, "different --service-cluster-ip-range"},
+		"CRD absent there":          {func(f *PreflightFacts) { clear(f.Standby.CRDs.Value) }, "crd-versions", CheckOK, "on moscow only"},
+		"CRD absent here":           {func(f *PreflightFacts) { clear(f.Primary.CRDs.Value) }, "crd-versions", CheckWarn, "on spb only: machines"},
+		"CRD serves less":           {func(f *PreflightFacts) { serve(f, []string{"v1beta2"}, []string{"v1beta2"}) }, "crd-versions", CheckWarn, "spb serves v1beta2"},
+		"CRD has stored another":    {func(f *PreflightFacts) { serve(f, []string{"v1beta1", "v1beta2", "v2"}, []string{"v2"}) }, "crd-versions", CheckFail, "stored version v2"},
+		"another issuer":            {func(f *PreflightFacts) { f.Standby.Signers.Value.Issuer = "https://spb" }, "service-account-keys", CheckWarn, "issuers differ"},
+		"another key":               {func(f *PreflightFacts) { f.Standby.Signers.Value.Keys = []string{"k2"} }, "service-account-keys", CheckWarn, "1 of its 1 keys"},
+		"one key more there":        {func(f *PreflightFacts) { f.Standby.Signers.Value.Keys = []string{"k1", "k2"} }, "service-account-keys", CheckWarn, "not the other way"},
+		"nothing encrypted":         {func(f *PreflightFacts) { noConfig(f, nil, nil) }, "encryption", CheckOK, "nothing"},
+		"other configuration":       {func(f *PreflightFacts) { f.SameEncryption = false }, "encryption", CheckOK, "anew"},
+		"configuration reads nothing": {func(f *PreflightFacts) { f.Primary.Encrypted.Value = append(f.Primary.Encrypted.Value, unread) }, "encryption", CheckFail,
+			"3 values begin k8s:enc:aescbc:v1:key2:"},
+		"same names, unknown secrets": {func(f *PreflightFacts) { noConfig(f, unknownKey, unknownKey) }, "encryption", Unchecked, "nobody can tell"},
+		"other names":                 {func(f *PreflightFacts) { noConfig(f, unknownKey, otherKey) }, "encryption", CheckFail, "could not read copies"},
+		"encrypted here only":         {func(f *PreflightFacts) { noConfig(f, unknownKey, nil) }, "encryption", CheckFail, "nothing encrypted"},
+		"in clear there": {func(f *PreflightFacts) {
+			f.Standby.EncryptionGiven, f.Standby.Encrypted = false, found([]EncryptedValues(nil))
+		}, "encryption", CheckWarn,
+			"in clear on spb"},
+		"credentials missing there":  {func(f *PreflightFacts) { clear(f.Standby.PullSecrets.Value) }, "registry-credentials", CheckWarn, "not on spb"},
+		"credentials named in vain":  {func(f *PreflightFacts) { f.Primary.UsedSecrets = found([]string{"team/gone"}) }, "registry-credentials", CheckWarn, "team/gone"},
+		"credentials not configured": {func(f *PreflightFacts) { f.Primary.UsedSecrets.Value = nil }, "registry-credentials", Unchecked, ""},
+		"configured ones missing":    {func(f *PreflightFacts) { f.RegistrySecrets = []string{"a/b"} }, "registry-credentials", CheckFail, "a/b are not on moscow"},
+		"credentials differ":         {func(f *PreflightFacts) { f.Standby.PullSecrets.Value["team/registry"] = "bb" }, "registry-credentials", CheckWarn, "differ"},
+		"another CIDR":               {func(f *PreflightFacts) { f.Standby.CIDRs = found([]string{"10.4.0.0/16"}) }, "service-cidr", CheckFail, "10.4.0.0/16 on spb"},
+		"addresses outside":          {func(f *PreflightFacts) { f.Standby.CIDRs = found([]string{"10.4.0.0/16"}) }, "cluster-ips", CheckFail, "10.96.7.7 of team/web"},
+		"collision": {func(f *PreflightFacts) {
+			f.Standby.ClusterIPs.Value["kube-system/dns"] = ServiceFacts{IPs: []string{"10.96.7.7"}}
+			delete(f.Standby.ClusterIPs.Value, "team/web")
+		}, "cluster-ips", CheckFail, "10.96.7.7 of team/web is kube-system/dns's"},
+		"out of scope collides": {func(f *PreflightFacts) {
+			f.Standby.ClusterIPs.Value["kube-system/dns"] = ServiceFacts{IPs: []string{"10.96.0.1"}}
+			delete(f.Standby.ClusterIPs.Value, "default/kubernetes")
+		}, "cluster-ips", CheckOK, ""},
+		"address is an IP":        {func(f *PreflightFacts) { f.Address = "10.0.0.10" }, "access-address", CheckFail, ""},
+		"address leads elsewhere": {func(f *PreflightFacts) { f.Resolved.Value = []string{"10.1.0.10"} }, "access-address", CheckWarn, "leads to 10.1.0.10"},
+		"address unresolved":      {func(f *PreflightFacts) { f.Resolved = FoundIf[[]string](nil, errors.New("no such host")) }, "access-address", CheckWarn, "no such host"},
+		"no VIP to lead to":       {func(f *PreflightFacts) { f.Primary.VIP = "" }, "access-address", Unchecked, ""},
+		"VIP is a name":           {func(f *PreflightFacts) { f.Primary.VIP = "lb.moscow" }, "access-address", Unchecked, ""},
+		"no address":              {func(f *PreflightFacts) { f.Address = "" }, "access-address", Unchecked, ""},
+		"endpoint is the address": {func(f *PreflightFacts) { f.Standby.APIAddress = "platform.example.com:6443" }, "api-endpoint", CheckFail, "the API endpoint of spb is the access address"},
+		"endpoint is a node":      {func(f *PreflightFacts) { f.Standby.APIAddress = "10.1.0.1:6443" }, "api-endpoint", CheckWarn, "not its VIP"},
+		"port closed":             {func(f *PreflightFacts) { f.Standby.Ports[443] = NotFound[bool]("connection refused") }, "ports", CheckFail, "443 (connection refused)"},
+		"no VIP":                  {func(f *PreflightFacts) { f.Standby.VIP = "" }, "ports", Unchecked, ""},
+		"other certificate":       {func(f *PreflightFacts) { f.Standby.Certificate.Value.Digest = "dd" }, "ingress-certificate", CheckFail, "different certificates"},
+		"expired":                 {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotAfter = now }, "ingress-certificate", CheckFail, "expired"},
+		"expires soon":            {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotAfter = now.AddDate(0, 0, 3) }, "ingress-certificate", CheckWarn, "expires in"},
+		"not yet valid":           {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotBefore = now.AddDate(0, 0, 3) }, "ingress-certificate", CheckFail, "valid from"},
+		"name not covered":        {func(f *PreflightFacts) { f.Primary.Certificate.Value.Uncovered = []string{"spb.example.com"} }, "ingress-certificate", CheckFail, "does not cover spb.example.com"},
+		"not trusted":             {func(f *PreflightFacts) { f.Primary.Certificate.Value.Untrusted = "unknown authority" }, "ingress-certificate", CheckWarn, "unknown authority"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := fit()
+			tc.change(&f)
+			p := JudgePreflight(f)
+			states, text := linesOf(p, tc.check)
+			worst := CheckOK
+			for _, s := range preflightStates {
+				if slices.Contains(states, s) {
+					worst = s
+				}
+			}
+			if worst != tc.want || !strings.Contains(text, tc.text) {
+				t.Errorf("%v: %s\nwant %s: %q", states, text, tc.want, tc.text)
+			}
+			if tc.want == CheckFail && p.State != CheckFail {
+				t.Errorf("all in all %s", p.State)
+			}
+			for _, line := range p.Lines {
+				if line.State != CheckOK && line.Remedy == "" && tc.check == line.Check && tc.want != Unchecked {
+					t.Errorf("no remedy: %+v", line)
+				}
+			}
+			tested[tc.check] = true
+		})
+	}
+	for _, group := range preflightRules {
+		for _, check := range group.checks {
+			if !tested[check.name] {
+				t.Errorf("%s is not tested", check.name)
+			}
+		}
+	}
+}
+
+func serve(f *PreflightFacts, served, stored []string) {
+	f.Standby.CRDs = found(map[string]CRDFacts{"machines.cluster.x-k8s.io": {served, stored}})
+}
+
+func TestPreflightScreen(t *testing.T) {
+	f := fit()
+	f.Standby.Kubernetes = found("v1.35.9")
+	f.Standby.Certificate = NotFound[CertificateFacts](strings.Repeat("слово ", 40))
+	p := JudgePreflight(f)
+	var b strings.Builder
+	if err := p.WriteText(&b, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"versions\n", "  fail        Kubernetes: moscow runs v1.36.3, spb runs v1.35.9\n", "              next: upgrade the standby first",
+		"  not checked the ingress certificate: spb: слово", "\nnot fit to be a pair: "} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing:\n%s", want, &b)
+		}
+	}
+	for line := range strings.Lines(b.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	raw, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Keys(fields)); !slices.Equal(got, []string{"count", "lines", "pair", "state", "time"}) || fields["state"] != "fail" {
+		t.Errorf("%s", raw)
+	}
+}
