@@ -102,17 +102,51 @@ func (c *Cluster) Close() error { return c.Client.Close() }
 
 // probe makes one real request that needs no permission on any key.
 func (c *Cluster) probe(ctx context.Context) error {
-	var problems []error
-	for _, endpoint := range c.config.Endpoints {
-		ctx, cancel := context.WithTimeout(ctx, c.config.DialTimeout)
-		_, err := c.Client.Status(ctx, endpoint)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		problems = append(problems, fmt.Errorf("%s: %w", endpoint, err))
+	_, err := c.statuses(ctx, 0)
+	return err
+}
+
+// patience is how long members may take to answer after the first one has.
+const patience = time.Second
+
+// statuses asks all members at once, for a dead one is only known by its
+// silence. It returns what arrives until others have had their time after the
+// first answer, and an error where nobody answers.
+func (c *Cluster) statuses(ctx context.Context, others time.Duration) ([]*clientv3.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.DialTimeout)
+	defer cancel()
+	type answer struct {
+		status *clientv3.StatusResponse
+		err    error
 	}
-	return c.explain(errors.Join(problems...))
+	answers := make(chan answer, len(c.config.Endpoints))
+	for _, endpoint := range c.config.Endpoints {
+		go func() {
+			s, err := c.Client.Status(ctx, endpoint)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", endpoint, err)
+			}
+			answers <- answer{s, err}
+		}()
+	}
+	var got []*clientv3.StatusResponse
+	var problems []error
+	for range c.config.Endpoints {
+		a := <-answers
+		switch {
+		case a.err != nil:
+			problems = append(problems, a.err)
+		case len(got) == 0:
+			defer time.AfterFunc(others, cancel).Stop()
+			fallthrough
+		default:
+			got = append(got, a.status)
+		}
+	}
+	if len(got) == 0 {
+		return nil, c.explain(errors.Join(problems...))
+	}
+	return got, nil
 }
 
 // Identity is who a cluster is and where it stands.
@@ -148,9 +182,10 @@ func (c *Cluster) Identify(ctx context.Context, key string) (Identity, error) {
 		return Identity{}, c.explain(err)
 	}
 	id := Identity{ID: resp.Header.ClusterId, Revision: kv.Revision(resp.Header.Revision)}
-	for _, endpoint := range c.config.Endpoints {
-		if s, err := c.Client.Status(attempt, endpoint); err == nil && (id.Version == "" || older(s.Version, id.Version)) {
-			id.Version = s.Version
+	members, _ := c.statuses(attempt, patience)
+	for _, m := range members {
+		if id.Version == "" || older(m.Version, id.Version) {
+			id.Version = m.Version
 		}
 	}
 	return id, nil

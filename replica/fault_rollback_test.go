@@ -11,6 +11,8 @@ import (
 
 	"github.com/understudy-dr/understudy/internal/fixture"
 	"github.com/understudy-dr/understudy/internal/testkit"
+	"github.com/understudy-dr/understudy/internal/testkit/checker"
+	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/replica"
 )
@@ -165,25 +167,35 @@ func TestLoopAndChainAreRefused(t *testing.T) {
 	}
 }
 
-// Fault 6: the primary's leader is killed, again and again. The replica
-// reconnects, and there is no gap.
+// Fault 6: the primary's leader is killed. The replica goes on with another
+// member where it knows one, reconnects where it does not, and there is no gap.
 func TestLeaderOfPrimaryKilledLeavesNoGap(t *testing.T) {
 	slow(t)
-	p := newPair(t, testkit.Members(3))
-	d := p.start(t)
-	d.wait(t, "streaming", streaming)
-	l := p.load(t)
-	for range 2 {
-		leader := p.primary.LeaderIndex()
-		p.primary.KillMember(leader)
-		reached := l.Last()
-		testkit.Eventually(t, 30*time.Second, "writes under a new leader", func() (bool, string) { return l.Last() > reached+50, "" })
-		p.reach(t, revision(t, p.primary.Client()))
-		p.primary.RestartMember(leader)
-	}
-	p.judge(t, l)
-	if s := d.State(); len(s.Resyncs) != 1 {
-		t.Errorf("resyncs %v, want the first copy alone", s.Resyncs)
+	for name, onlyLeader := range map[string]bool{"knows all members": false, "knows only the leader": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, testkit.Members(3))
+			leader := p.primary.LeaderIndex()
+			if onlyLeader {
+				p.config.Primary.Endpoints = p.primary.Endpoints()[leader : leader+1]
+			}
+			d := p.start(t)
+			d.wait(t, "streaming", streaming)
+			l := p.load(t, func(w *checker.Workload) { w.Timeout = time.Second })
+			testkit.Eventually(t, 10*time.Second, "writes", func() (bool, string) { return l.Last() > 100, "" })
+			p.primary.KillMember(leader)
+			reached := l.Last()
+			testkit.Eventually(t, 30*time.Second, "writes under a new leader", func() (bool, string) { return l.Last() > reached+50, "" })
+			if onlyLeader {
+				d.wait(t, "the connection to be lost", func(s replica.State) bool { return s.Phase == replica.Connecting && s.Err != nil && !s.Lag.Known })
+			} else {
+				p.reach(t, kv.Revision(l.Last()))
+			}
+			p.primary.RestartMember(leader)
+			p.judge(t, l)
+			if s := d.State(); len(s.Resyncs) != 1 {
+				t.Errorf("resyncs %v, want the first copy alone", s.Resyncs)
+			}
+		})
 	}
 }
 
