@@ -20,7 +20,7 @@ import (
 // of both sides that writes only what differs. A first copy and a resync are
 // the same job; they differ only in how much they find.
 //
-// Nothing is written before a whole buffer of differences has been read and
+// Nothing is written before 8 MiB of differences have been read and
 // understood, so that a wrong key, a broken value or one that is too large ends
 // a small copy before it has begun.
 type copyJob struct {
@@ -29,7 +29,7 @@ type copyJob struct {
 	sink             *sink.Sink
 	base             *sink.Base
 	interrupted      []kv.Revision
-	buffer           int // bytes of values to keep between reading and writing
+	buffer           int // bytes of values to keep until their tree is known
 	report           func(CopyProgress)
 
 	template              sink.Checkpoint // what every checkpoint of this copy has in common
@@ -47,6 +47,7 @@ type copyJob struct {
 	probed        bool // the standby accepts it
 	puts, deletes []item
 	held          int    // bytes of the values in puts
+	writing       bool   // what belongs to no tree is written as it is read
 	loose         []item // waiting for a transaction to fill, after a spill
 	looseBytes    int
 	disk          *spill // nil = none
@@ -57,6 +58,10 @@ type copyJob struct {
 	adopted       []string      // recorded as surplus, and the primary has them now
 	seen          kv.Revision   // of the standby: all that others created up to it has been looked at
 }
+
+// copyWriters is how many transactions are under way at once. etcd gains from
+// several, since they share its fsync; beyond eight it gains nothing.
+const copyWriters = 8
 
 // CopyProgress is how far a copy is.
 type CopyProgress struct {
@@ -83,7 +88,7 @@ func (j *copyJob) run(ctx context.Context) error {
 	}
 	defer dst.Close()
 	j.rev, j.progress.Revision, j.seen = src.Revision(), src.Revision(), dst.Revision()
-	j.writers = startWriters(ctx, 4, j.write)
+	j.writers = startWriters(ctx, copyWriters, j.write)
 	defer j.writers.stop()
 	if total, err := j.primary.Get(ctx, begin, clientv3.WithRange(end), clientv3.WithCountOnly(), clientv3.WithRev(int64(j.rev))); err == nil {
 		j.progress.Total = total.Count
@@ -200,16 +205,18 @@ func (j *copyJob) addPut(it item) error {
 	if !j.probed && it.size > j.largest.size {
 		j.largest = it
 	}
-	if j.held <= j.buffer {
+	if !j.writing {
 		j.puts = append(j.puts, it)
-		j.held += it.size
-		if j.held > j.buffer {
-			return j.makeRoom()
+		if j.held += it.size; j.held > min(j.buffer, quietBytes) {
+			return j.beginWriting()
 		}
 		return nil
 	}
 	if !it.loose {
-		j.puts = append(j.puts, j.putAway(it))
+		if j.held += it.size; j.held > j.buffer {
+			it = j.putAway(it)
+		}
+		j.puts = append(j.puts, it)
 		return nil
 	}
 	j.loose = append(j.loose, it)
@@ -219,7 +226,10 @@ func (j *copyJob) addPut(it item) error {
 	return j.flushLoose()
 }
 
-// looseBytes is how much is packed into transactions at once after makeRoom.
+// quietBytes is how much a copy reads and understands before it writes.
+const quietBytes = 8 << 20
+
+// looseBytes is how much is packed into transactions at once after that.
 const looseBytes = 4 << 20
 
 func (j *copyJob) flushLoose() error {
@@ -228,23 +238,20 @@ func (j *copyJob) flushLoose() error {
 	return j.schedule(items)
 }
 
-// makeRoom is called once, when the buffer is full: what belongs to no tree is
-// written at once, there and from then on. Values of trees go to disk.
-func (j *copyJob) makeRoom() error {
+// beginWriting is called once: what belongs to no tree is written at once, there
+// and from then on, while the rest is read.
+func (j *copyJob) beginWriting() error {
+	j.writing, j.held = true, 0
 	var keep, loose []item
 	for _, it := range j.puts {
 		if it.loose {
 			loose = append(loose, it)
-		} else {
-			keep = append(keep, it)
+			continue
 		}
+		keep = append(keep, it)
+		j.held += it.size
 	}
 	j.puts = keep
-	disk, err := newSpill()
-	if err != nil {
-		j.log.Warn("no room for values on disk; the primary will be read twice", "error", err)
-	}
-	j.disk = disk
 	return j.schedule(loose)
 }
 
@@ -253,10 +260,17 @@ func (j *copyJob) makeRoom() error {
 func (j *copyJob) putAway(it item) item {
 	value, kept := it.value, it.kept
 	it.value, it.kept = nil, nil
-	if j.disk == nil || j.diskFailed {
+	if j.diskFailed {
 		return it
 	}
-	where, err := j.disk.put(value)
+	var where place
+	var err error
+	if j.disk == nil {
+		j.disk, err = newSpill()
+	}
+	if err == nil {
+		where, err = j.disk.put(value)
+	}
 	if err == nil && it.held {
 		it.keptWhere, err = j.disk.put(kept)
 	}

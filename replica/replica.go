@@ -39,7 +39,7 @@ type Config struct {
 	LeaseTTL         time.Duration // how long a dead leader keeps others waiting; 0 = 10 s
 	Limits           sink.Limits   // of the standby's etcd
 	// BufferBytes is how much a copy keeps in memory between reading and
-	// writing; 0 = 32 MiB. What waits beyond it lies on disk, sealed.
+	// writing; 0 = 64 MiB. What waits beyond it lies on disk, sealed.
 	BufferBytes int
 	// HaltedRetry is how often a halted replica looks whether it may go on;
 	// 0 = 30 s.
@@ -86,7 +86,7 @@ func New(c Config) (*Replica, error) {
 		c.LeaseTTL = 10 * time.Second
 	}
 	if c.BufferBytes == 0 {
-		c.BufferBytes = 32 << 20
+		c.BufferBytes = 64 << 20
 	}
 	if c.HaltedRetry == 0 {
 		c.HaltedRetry = 30 * time.Second

@@ -11,8 +11,10 @@ import (
 	"fmt"
 	"strings"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -62,6 +64,7 @@ func (l Limits) withDefaults() Limits {
 // ApplyCopy and Put.
 type Sink struct {
 	client *clientv3.Client
+	remote pb.KVClient
 	fence  []clientv3.Cmp
 	limits Limits
 	last   Stored
@@ -70,7 +73,7 @@ type Sink struct {
 // New returns a sink that continues from the checkpoint last, as read by
 // ReadCheckpoint. Every transaction demands that all compares of fence hold.
 func New(client *clientv3.Client, fence []clientv3.Cmp, limits Limits, last Stored) *Sink {
-	return &Sink{client: client, fence: fence, limits: limits.withDefaults(), last: last}
+	return &Sink{client: client, remote: clientv3.RetryKVClient(client), fence: fence, limits: limits.withDefaults(), last: last}
 }
 
 // Last is the checkpoint that this sink knows to stand in the standby.
@@ -126,7 +129,7 @@ func (s *Sink) Apply(ctx context.Context, changes []kv.Change, next Checkpoint, 
 		compares = append(compares, clientv3.Compare(clientv3.ModRevision(u.Key), "=", int64(u.Revision)))
 	}
 	raw := next.encode()
-	revision, err := s.commit(ctx, compares, operations(changes, clientv3.OpPut(CheckpointKey, raw)), unchanged...)
+	revision, err := s.commit(ctx, compares, operations(changes, raw), unchanged...)
 	if err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func (s *Sink) Apply(ctx context.Context, changes []kv.Change, next Checkpoint, 
 // It is idempotent within one copy: after an unknown outcome, apply again.
 func (s *Sink) ApplyCopy(ctx context.Context, changes []kv.Change) error {
 	compares := append([]clientv3.Cmp{clientv3.Compare(clientv3.Value(CheckpointKey), "=", s.last.raw)}, s.fence...)
-	_, err := s.commit(ctx, compares, operations(changes, clientv3.OpPut(CheckpointKey, s.last.raw)))
+	_, err := s.commit(ctx, compares, operations(changes, s.last.raw))
 	return err
 }
 
@@ -152,11 +155,11 @@ func (s *Sink) Accepts(ctx context.Context, c kv.Change, next Checkpoint) error 
 	raw := next.encode()
 	never := clientv3.Compare(clientv3.ModRevision(CheckpointKey), "=", -1)
 	compares := append([]clientv3.Cmp{never, clientv3.Compare(clientv3.Value(CheckpointKey), "=", raw)}, s.fence...)
-	_, err := s.client.Txn(ctx).If(compares...).Then(operations([]kv.Change{c}, clientv3.OpPut(CheckpointKey, raw))...).Commit()
-	if err != nil {
-		return applyError(err)
+	_, err := s.commit(ctx, compares, operations([]kv.Change{c}, raw))
+	if errors.Is(err, ErrFenced) || errors.Is(err, ErrMoved) {
+		return nil // refused by the compare that never holds, so it was not too large
 	}
-	return nil
+	return err
 }
 
 // Reload makes the sink continue from the checkpoint as it stands in the
@@ -186,26 +189,41 @@ func (s *Sink) Put(ctx context.Context, key, value string) error {
 	return nil
 }
 
-func operations(changes []kv.Change, last clientv3.Op) []clientv3.Op {
-	ops := make([]clientv3.Op, 0, len(changes)+1)
+// operations makes a transaction's operations: the changes, and the checkpoint
+// last. They are made as the protocol has them, because the client's own way
+// copies every value twice.
+func operations(changes []kv.Change, checkpoint string) []*pb.RequestOp {
+	ops := make([]*pb.RequestOp, 0, len(changes)+1)
 	for _, c := range changes {
 		if c.Delete {
-			ops = append(ops, clientv3.OpDelete(c.Key))
+			ops = append(ops, &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{
+				RequestDeleteRange: &pb.DeleteRangeRequest{Key: []byte(c.Key)}}})
 			continue
 		}
-		ops = append(ops, clientv3.OpPut(c.Key, string(c.Value)))
+		ops = append(ops, put(c.Key, c.Value))
 	}
-	return append(ops, last)
+	return append(ops, put(CheckpointKey, []byte(checkpoint)))
 }
 
-func (s *Sink) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv3.Op, unchanged ...Unchanged) (kv.Revision, error) {
-	look := []clientv3.Op{clientv3.OpGet(CheckpointKey)}
-	for _, u := range unchanged {
-		look = append(look, clientv3.OpGet(u.Key, clientv3.WithKeysOnly()))
+func put(key string, value []byte) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: value}}}
+}
+
+func get(key string, keyOnly bool) *pb.RequestOp {
+	return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte(key), KeysOnly: keyOnly}}}
+}
+
+func (s *Sink) commit(ctx context.Context, compares []clientv3.Cmp, ops []*pb.RequestOp, unchanged ...Unchanged) (kv.Revision, error) {
+	request := &pb.TxnRequest{Success: ops, Failure: []*pb.RequestOp{get(CheckpointKey, false)}}
+	for i := range compares {
+		request.Compare = append(request.Compare, (*pb.Compare)(&compares[i]))
 	}
-	resp, err := s.client.Txn(ctx).If(compares...).Then(ops...).Else(look...).Commit()
+	for _, u := range unchanged {
+		request.Failure = append(request.Failure, get(u.Key, true))
+	}
+	resp, err := s.remote.Txn(ctx, request, grpc.WaitForReady(true)) // as the client itself asks
 	if err != nil {
-		return 0, applyError(err)
+		return 0, applyError(clientv3.ContextError(ctx, err))
 	}
 	if resp.Succeeded {
 		return kv.Revision(resp.Header.Revision), nil
@@ -214,7 +232,7 @@ func (s *Sink) commit(ctx context.Context, compares []clientv3.Cmp, ops []client
 }
 
 // refused says which compare failed: a key's, the fence's or the checkpoint's.
-func (s *Sink) refused(resp *clientv3.TxnResponse, unchanged []Unchanged) error {
+func (s *Sink) refused(resp *pb.TxnResponse, unchanged []Unchanged) error {
 	var raw string
 	var revision kv.Revision
 	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {

@@ -173,7 +173,7 @@ func TestApplyTooLarge(t *testing.T) {
 
 func TestRoomLeavesSpaceForTheCheckpoint(t *testing.T) {
 	fence := []clientv3.Cmp{clientv3.Compare(clientv3.Version("/a"), "=", 1), clientv3.Compare(clientv3.Version("/b"), "=", 1)}
-	r := sink.New(nil, fence, sink.Limits{MaxOps: 16, MaxBytes: 10 << 10}, sink.Stored{}).Room()
+	r := sink.New(&clientv3.Client{}, fence, sink.Limits{MaxOps: 16, MaxBytes: 10 << 10}, sink.Stored{}).Room()
 	if r.Ops != 13 || r.Bytes >= 10<<10 {
 		t.Errorf("room %+v", r)
 	}
