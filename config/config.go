@@ -37,7 +37,7 @@ type Pair struct {
 	// The cluster that is written.
 	Standby Cluster `yaml:"standby"`
 	// What clients reach the pair by; preflight looks at it.
-	Access Access `yaml:"access"`
+	Access Access `yaml:"access,omitempty"`
 	// What is replicated, and how.
 	Sync Sync `yaml:"sync"`
 	// How the daemon proves that both sides are equal.

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-const bothKubeconfigs = "set primary.kubeconfig and standby.kubeconfig"
+const bothKubeconfigs = "it needs primary.kubeconfig and standby.kubeconfig, of users that may read this"
 
 // comparedFlags are those that both sides' API servers should agree on: they
 // decide what is stored, admitted or accepted.

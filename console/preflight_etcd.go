@@ -28,7 +28,8 @@ var preflightRules = []preflightGroup{
 		{"ports", judgePorts}, {"ingress-certificate", judgeCertificate}}},
 }
 
-// version takes "v1.36.3" apart; false where it is no version.
+// version takes "v1.36.3" apart; false where it is no version. A build that was
+// not given one calls itself v0.0.0.
 func version(text string) (major, minor int, ok bool) {
 	parts := strings.SplitN(strings.TrimPrefix(text, "v"), ".", 3)
 	if len(parts) < 2 {
@@ -36,7 +37,7 @@ func version(text string) (major, minor int, ok bool) {
 	}
 	major, err1 := strconv.Atoi(parts[0])
 	minor, err2 := strconv.Atoi(parts[1])
-	return major, minor, err1 == nil && err2 == nil
+	return major, minor, err1 == nil && err2 == nil && major > 0
 }
 
 func judgeKubernetes(f PreflightFacts) []PreflightLine {
@@ -49,7 +50,7 @@ func judgeKubernetes(f PreflightFacts) []PreflightLine {
 	text := fmt.Sprintf("Kubernetes: %s runs %s, %s runs %s", f.Primary.Name, p, f.Standby.Name, s)
 	switch {
 	case !ok1 || !ok2:
-		return unchecked("", "Kubernetes versions", text)
+		return unchecked("compare them by hand", "Kubernetes versions", text)
 	case pMajor == sMajor && pMinor == sMinor:
 		return checked(CheckOK, "", "%s", text)
 	case sMajor < pMajor || sMajor == pMajor && sMinor < pMinor:
@@ -70,7 +71,7 @@ func judgeEtcd(f PreflightFacts) []PreflightLine {
 	text := fmt.Sprintf("etcd: %s runs %s, %s runs %s", f.Primary.Name, p, f.Standby.Name, s)
 	switch {
 	case !ok1 || !ok2:
-		return unchecked("", "etcd versions", text)
+		return unchecked("compare them by hand", "etcd versions", text)
 	case pMajor == sMajor && pMinor == sMinor:
 		return checked(CheckOK, "", "%s", text)
 	}

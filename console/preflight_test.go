@@ -129,6 +129,7 @@ func TestPreflightRules(t *testing.T) {
 		"standby older":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.35.9") }, "kubernetes-version", CheckFail, ""},
 		"another patch":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.36.9+rke2r1") }, "kubernetes-version", CheckOK, ""},
 		"no version":                {func(f *PreflightFacts) { f.Standby.Kubernetes = found("tip") }, "kubernetes-version", Unchecked, ""},
+		"version left out":          {func(f *PreflightFacts) { f.Primary.Kubernetes = found("v0.0.0-master") }, "kubernetes-version", Unchecked, ""},
 		"older etcd":                {func(f *PreflightFacts) { f.Standby.Etcd = found("3.5.20") }, "etcd-version", CheckWarn, ""},
 		"no keys on the standby":    {func(f *PreflightFacts) { f.Standby.Keys = found(int64(0)) }, "etcd-prefix", CheckFail, "spb has no key below /registry/"},
 		"no keys on the primary":    {func(f *PreflightFacts) { f.Primary.Keys = found(int64(0)) }, "etcd-prefix", CheckFail, "moscow"},

@@ -86,7 +86,7 @@ func (a *API) get(ctx context.Context, path string) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", "application/json, */*") // the key set has a type of its own
 	resp, err := a.client.Do(req)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/remedy"
+)
+
+func newPreflightCmd(app *app) *cobra.Command {
+	var out output
+	cmd := &cobra.Command{
+		Use:   "preflight",
+		Short: "Say whether the two clusters are fit to be a pair",
+		Long: `Compares both clusters in everything that has to fit before one can stand in for
+the other: versions, etcd prefix, API server flags, CRDs, ServiceAccount keys,
+encryption, registry credentials, service addresses, the access address, ports and
+certificate, and the revision floor. Each check is ok, warn or fail with the next
+step, or "not checked" with what it lacks: that is never ok.
+
+It needs both etcds; kubeconfig and vip of both sides and access.address let it
+check more. Connections are tried from this machine. Reads all keys, writes
+nothing. See docs/preflight.md.
+
+Exit status: 0 all ok, 3 warnings, or something was not checked, 4 something fails.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			pair, err := app.loadConfig()
+			if err != nil {
+				return err
+			}
+			return runPreflight(cmd.Context(), pair, out, cmd.OutOrStdout())
+		},
+	}
+	addOutputFlag(cmd, &out)
+	return cmd
+}
+
+func runPreflight(ctx context.Context, pair *config.Pair, out output, stdout io.Writer) error {
+	view, err := newView(pair)
+	if err != nil {
+		return err
+	}
+	g := &preflight{pair: pair, view: view, httpsPort: "443"}
+	facts := g.facts(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	judged := console.JudgePreflight(facts)
+	judged.Time = time.Now().UTC()
+	if err := out.write(stdout, preflightReport{judged, console.Style{Color: colorful(stdout)}}); err != nil {
+		return err
+	}
+	switch judged.State {
+	case console.CheckOK:
+		return nil
+	case console.CheckFail:
+		return exitWith(remedy.Refused)
+	}
+	return exitWith(remedy.Degraded)
+}
+
+// preflightReport is a preflight for output.
+type preflightReport struct {
+	console.Preflight
+	style console.Style
+}
+
+func (r preflightReport) writeTable(w io.Writer) error { return r.WriteText(w, r.style) }

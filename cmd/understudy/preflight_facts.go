@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/kube"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// preflight finds out what console.JudgePreflight judges by.
+type preflight struct {
+	pair      *config.Pair
+	view      *scope.View
+	httpsPort string
+}
+
+// usualPorts are what an Alauda platform's load balancers pass on.
+var usualPorts = []int{80, 443, 6443, 2379, 11443}
+
+// facts asks everybody at once. It never fails: what could not be found out is
+// left unknown, with the reason.
+func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
+	f := console.PreflightFacts{
+		Now: time.Now(), Pair: g.pair.Metadata.Name, Prefix: g.pair.Sync.Prefix,
+		Primary: console.PreflightSide{Name: g.pair.Primary.Name, VIP: g.pair.Primary.VIP, EncryptionGiven: g.pair.Primary.Encryption != ""},
+		Standby: console.PreflightSide{Name: g.pair.Standby.Name, VIP: g.pair.Standby.VIP, EncryptionGiven: g.pair.Standby.Encryption != ""},
+		Address: g.pair.Access.Address, Names: g.pair.Access.Names, RegistrySecrets: g.pair.Access.RegistrySecrets,
+		SameEncryption: g.pair.Primary.Encryption != "" && g.pair.Standby.Encryption != "" && g.view.Recoder.Same(),
+	}
+	var done sync.WaitGroup
+	done.Go(func() { g.etcds(ctx, &f) })
+	done.Go(func() { f.Resolved = resolve(ctx, f.Address) })
+	for _, side := range []struct {
+		config config.Cluster
+		facts  *console.PreflightSide
+	}{{g.pair.Primary, &f.Primary}, {g.pair.Standby, &f.Standby}} {
+		done.Go(func() { g.api(ctx, side.config.Kubeconfig, side.facts) })
+		done.Go(func() { g.network(ctx, side.facts) })
+	}
+	done.Wait()
+	return f
+}
+
+// api asks a side's API server.
+func (g *preflight) api(ctx context.Context, kubeconfig string, side *console.PreflightSide) {
+	var api *kube.API
+	err := errors.New("kubeconfig is not set")
+	if kubeconfig != "" {
+		api, err = kube.Open(kubeconfig)
+	}
+	if err != nil {
+		why := oneLine(err)
+		side.Kubernetes, side.Flags = console.NotFound[string](why), console.NotFound[map[string]map[string]string](why)
+		side.Signers, side.CRDs = console.NotFound[console.SignerFacts](why), console.NotFound[map[string]console.CRDFacts](why)
+		side.CIDRs, side.ClusterIPs = console.NotFound[[]string](why), console.NotFound[map[string]console.ServiceFacts](why)
+		side.PullSecrets, side.UsedSecrets = console.NotFound[map[string]string](why), console.NotFound[[]string](why)
+		return
+	}
+	side.APIAddress = api.Address()
+	side.Kubernetes = console.FoundIf(api.Version(ctx))
+	side.Flags = console.FoundIf(api.ServerFlags(ctx))
+	issuer, keys, err := api.Signers(ctx)
+	side.Signers = console.FoundIf(console.SignerFacts{Issuer: issuer, Keys: keys}, err)
+	crds, err := api.CRDs(ctx)
+	versions := map[string]console.CRDFacts{}
+	for name, crd := range crds {
+		versions[name] = console.CRDFacts(crd)
+	}
+	side.CRDs = console.FoundIf(versions, err)
+	ranges, err := api.ServiceCIDRs(ctx)
+	if apierrors.IsNotFound(err) { // before Kubernetes 1.33 only the flags tell
+		ranges, err = serviceRanges(side.Flags)
+	}
+	side.CIDRs = console.FoundIf(ranges, err)
+	ips, err := api.ClusterIPs(ctx)
+	services := map[string]console.ServiceFacts{}
+	for name, one := range ips {
+		key := registry.ResourcePrefix(g.view.Scope.RegistryPrefix(), "services") + name
+		services[name] = console.ServiceFacts{IPs: one, InScope: g.view.Scope.Key(key) != scope.Out}
+	}
+	side.ClusterIPs = console.FoundIf(services, err)
+	side.PullSecrets = console.FoundIf(api.PullSecrets(ctx))
+	side.UsedSecrets = console.FoundIf(api.UsedPullSecrets(ctx))
+}
+
+func serviceRanges(flags console.Found[map[string]map[string]string]) ([]string, error) {
+	var out []string
+	for _, one := range flags.Value {
+		if v := one["service-cluster-ip-range"]; v != "" {
+			out = append(out, strings.Split(v, ",")...)
+		}
+	}
+	if len(out) == 0 {
+		return nil, errors.New("it has no ServiceCIDR objects, and its flags are not known")
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// etcds reads all keys of both sides, or of the one that answers.
+func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
+	p := &etcdSide{preflight: g, config: g.pair.Primary, facts: &f.Primary, look: g.view.InPrimary, plain: g.view.Recoder.PlainOfPrimary}
+	s := &etcdSide{preflight: g, config: g.pair.Standby, facts: &f.Standby, look: g.view.InStandby, plain: g.view.Recoder.PlainOfStandby}
+	var done sync.WaitGroup
+	done.Go(func() { p.open(ctx) })
+	done.Go(func() { s.open(ctx) })
+	done.Wait()
+	defer p.close()
+	defer s.close()
+	only := console.OnlyFacts{Primary: map[string]int64{}, Standby: map[string]int64{}}
+	var left, right kv.Stream = nothing{}, nothing{}
+	if p.cursor != nil {
+		left = p.cursor
+	}
+	if s.cursor != nil {
+		right = s.cursor
+	}
+	err := kv.Join(left, right, func(a, b *kv.Pair) error {
+		inA, inB := p.tally(a), s.tally(b)
+		switch {
+		case inA && b != nil, inB && a != nil:
+			only.Both++
+		case inA:
+			only.Primary[g.resource(a.Key)]++
+		case inB:
+			only.Standby[g.resource(b.Key)]++
+		}
+		return ctx.Err()
+	})
+	p.conclude(err)
+	s.conclude(err)
+	switch {
+	case err != nil:
+		f.Only = console.FoundIf(only, err)
+	case p.err != nil:
+		f.Only = console.NotFound[console.OnlyFacts](oneLine(p.err))
+	case s.err != nil:
+		f.Only = console.NotFound[console.OnlyFacts](oneLine(s.err))
+	case p.id.ID == s.id.ID:
+		f.Only = console.NotFound[console.OnlyFacts]("both sides are the same etcd cluster")
+	default:
+		f.Only = console.FoundIf(only, nil)
+	}
+}
+
+func (g *preflight) resource(key string) string {
+	if k, ok := registry.ParseKey(g.view.Scope.RegistryPrefix(), key); ok {
+		return k.GroupResource()
+	}
+	return "other keys"
+}
+
+// nothing is the stream of a side that does not answer.
+type nothing struct{}
+
+func (nothing) Next() (kv.Pair, bool, error) { return kv.Pair{}, false, nil }
+
+// etcdSide is one etcd while it is read.
+type etcdSide struct {
+	preflight *preflight
+	config    config.Cluster
+	facts     *console.PreflightSide
+	look      func(key string, stored []byte) (scope.Object, error)
+	plain     func(groupResource, key string, stored []byte) ([]byte, error)
+
+	cluster *cluster.Cluster
+	id      cluster.Identity
+	cursor  *source.Cursor
+	err     error
+
+	keys      int64
+	encrypted map[string]*console.EncryptedValues
+}
+
+func (e *etcdSide) open(ctx context.Context) {
+	e.encrypted = map[string]*console.EncryptedValues{}
+	if e.cluster, e.err = dial(ctx, e.config); e.err != nil {
+		return
+	}
+	if e.id, e.err = e.cluster.Identify(ctx, e.preflight.view.Scope.Prefix()); e.err != nil {
+		return
+	}
+	begin, end := e.preflight.view.Range()
+	e.cursor, e.err = source.Open(ctx, e.cluster.Client, begin, end, 0)
+}
+
+func (e *etcdSide) close() {
+	if e.cursor != nil {
+		e.cursor.Close()
+	}
+	if e.cluster != nil {
+		e.cluster.Close()
+	}
+}
+
+// tally counts a key and tells whether it is in scope.
+func (e *etcdSide) tally(p *kv.Pair) bool {
+	if p == nil {
+		return false
+	}
+	e.keys++
+	object, err := e.look(p.Key, p.Value)
+	in := object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out // what cannot be read is there all the same
+	if prefix := encryptionPrefix(p.Value); prefix != "" && in {
+		v := e.encrypted[prefix]
+		if v == nil {
+			v = &console.EncryptedValues{Prefix: prefix}
+			if e.facts.EncryptionGiven {
+				_, err := e.plain(e.preflight.resource(p.Key), p.Key, p.Value)
+				v.Read = console.Found[bool]{Known: true, Value: err == nil}
+				if err != nil {
+					v.Read.Why = oneLine(err)
+				}
+			}
+			e.encrypted[prefix] = v
+		}
+		v.Count++
+	}
+	return in
+}
+
+// encryptionPrefix is "k8s:enc:aescbc:v1:key1:" of a value that begins so.
+func encryptionPrefix(stored []byte) string {
+	const mark = "k8s:enc:"
+	head := string(stored[:min(len(stored), 300)])
+	if !strings.HasPrefix(head, mark) {
+		return ""
+	}
+	parts := strings.SplitN(head, ":", 6)
+	if len(parts) < 6 {
+		return mark
+	}
+	return strings.Join(parts[:5], ":") + ":"
+}
+
+// conclude writes down what was read; err is that of reading both.
+func (e *etcdSide) conclude(err error) {
+	if e.err != nil || err != nil {
+		why := oneLine(errors.Join(e.err, err))
+		e.facts.Revision, e.facts.Etcd = console.NotFound[kv.Revision](why), console.NotFound[string](why)
+		e.facts.Keys, e.facts.Encrypted = console.NotFound[int64](why), console.NotFound[[]console.EncryptedValues](why)
+		return
+	}
+	e.facts.Revision = console.FoundIf(e.id.Revision, nil)
+	e.facts.Etcd = console.Found[string]{Value: e.id.Version, Known: e.id.Version != "", Why: "no member says its version"}
+	e.facts.Keys = console.FoundIf(e.keys, nil)
+	var values []console.EncryptedValues
+	for _, v := range e.encrypted {
+		values = append(values, *v)
+	}
+	slices.SortFunc(values, func(a, b console.EncryptedValues) int { return strings.Compare(a.Prefix, b.Prefix) })
+	e.facts.Encrypted = console.FoundIf(values, nil)
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/understudy-dr/understudy/console"
+)
+
+// knockFor bounds one connection.
+const knockFor = 5 * time.Second
+
+func resolve(ctx context.Context, name string) console.Found[[]string] {
+	if name == "" {
+		return console.NotFound[[]string]("access.address is not set")
+	}
+	ctx, cancel := context.WithTimeout(ctx, knockFor)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupHost(ctx, name)
+	slices.Sort(addresses)
+	return console.FoundIf(addresses, err)
+}
+
+// network knocks at a side's VIP.
+func (g *preflight) network(ctx context.Context, side *console.PreflightSide) {
+	if side.VIP == "" {
+		side.Certificate = console.NotFound[console.CertificateFacts]("vip is not set")
+		return
+	}
+	ports := g.pair.Access.Ports
+	if len(ports) == 0 {
+		ports = usualPorts
+	}
+	side.Ports = map[int]console.Found[bool]{}
+	var mu sync.Mutex
+	var done sync.WaitGroup
+	for _, port := range ports {
+		done.Go(func() {
+			found := console.FoundIf(true, knock(ctx, net.JoinHostPort(side.VIP, strconv.Itoa(port))))
+			mu.Lock()
+			defer mu.Unlock()
+			side.Ports[port] = found
+		})
+	}
+	if g.pair.Access.Address == "" {
+		side.Certificate = console.NotFound[console.CertificateFacts]("access.address is not set")
+	} else {
+		done.Go(func() {
+			side.Certificate = console.FoundIf(certificate(ctx, net.JoinHostPort(side.VIP, g.httpsPort), g.pair.Access.Address, g.pair.Access.Names))
+		})
+	}
+	done.Wait()
+}
+
+func knock(ctx context.Context, address string) error {
+	conn, err := (&net.Dialer{Timeout: knockFor}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		return err
+	}
+	return conn.Close()
+}
+
+// certificate asks a VIP as a client that follows the name does.
+func certificate(ctx context.Context, address, name string, others []string) (c console.CertificateFacts, err error) {
+	ctx, cancel := context.WithTimeout(ctx, knockFor)
+	defer cancel()
+	// What is wrong with the certificate is what we came for, so that the
+	// handshake must not end over it.
+	dialer := tls.Dialer{Config: &tls.Config{ServerName: name, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} //nolint:gosec // verified below
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return c, err
+	}
+	defer conn.Close()
+	chain := conn.(*tls.Conn).ConnectionState().PeerCertificates
+	if len(chain) == 0 {
+		return c, errors.New("it shows no certificate")
+	}
+	leaf := chain[0]
+	sum := sha256.Sum256(leaf.Raw)
+	c = console.CertificateFacts{Digest: hex.EncodeToString(sum[:]), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}
+	for _, n := range append([]string{name}, others...) {
+		if leaf.VerifyHostname(n) != nil {
+			c.Uncovered = append(c.Uncovered, n)
+		}
+	}
+	intermediates := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		intermediates.AddCert(cert)
+	}
+	// At a time at which it is valid: that is judged by itself.
+	at := leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2)
+	if _, err := leaf.Verify(x509.VerifyOptions{Intermediates: intermediates, CurrentTime: at}); err != nil {
+		c.Untrusted = err.Error()
+	}
+	return c, nil
+}
