@@ -25,6 +25,8 @@ var formats = map[string]func(string) error{
 	"host":     checkHost,
 	"object":   checkObject,
 	"seconds":  checkSeconds,
+	"label":    checkLabel,
+	"pointer":  checkPointer,
 }
 
 // A name ends up in metrics, logs and things to type, so it is a DNS label
@@ -112,9 +114,25 @@ func checkHost(s string) error {
 	return nil
 }
 
+var labelPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+func checkLabel(s string) error {
+	if !labelPattern.MatchString(s) {
+		return fmt.Errorf("%q is not the name of a namespace", s)
+	}
+	return nil
+}
+
 func checkObject(s string) error {
 	if namespace, name, ok := strings.Cut(s, "/"); !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
 		return fmt.Errorf("%q is not namespace/name", s)
+	}
+	return nil
+}
+
+func checkPointer(s string) error {
+	if !strings.HasPrefix(s, "/") || s == "/" {
+		return fmt.Errorf("%q is no JSON pointer to a field; such as /status or /metadata/annotations/a.example.com~1b", s)
 	}
 	return nil
 }
@@ -170,15 +188,35 @@ func (d *decoder) check(p *Pair) {
 			report("endpoints", "endpoints are http:// but ca, cert or serverName is given; use https://")
 		}
 	}
+	d.checkWorkloads(p)
 	d.checkRules("sync.exclude", p.Sync.Exclude)
 	d.checkRules("sync.include", p.Sync.Include)
+}
+
+func (d *decoder) checkWorkloads(p *Pair) {
+	for i, w := range p.Hold.Workloads {
+		at := fmt.Sprintf("hold.workloads[%d]", i)
+		if d.reported(at) {
+			continue
+		}
+		if (w.Name == "") == (w.Selector == "") {
+			d.problem(d.lines[at], "%s needs either name or selector", at)
+		}
+	}
+	if len(p.Hold.Workloads) > 0 && p.Standby.Kubeconfig == "" && !d.reported("standby.kubeconfig") {
+		d.problem(d.lines["hold.workloads"], "hold.workloads needs standby.kubeconfig: they are kept at zero through the standby's API server")
+	}
+}
+
+// reported reports whether something is said already about what stands at a path.
+func (d *decoder) reported(at string) bool {
+	return slices.ContainsFunc(d.problems, func(p Problem) bool { return strings.Contains(p.Text, at) })
 }
 
 func (d *decoder) checkRules(path string, rules []Rule) {
 	for i, r := range rules {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		wrong := slices.ContainsFunc(d.problems, func(p Problem) bool { return strings.Contains(p.Text, at) })
-		if wrong {
+		if d.reported(at) {
 			continue
 		}
 		if len(r.Namespaces)+len(r.Resources)+len(r.Names)+len(r.Keys)+len(r.Types) == 0 {

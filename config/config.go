@@ -40,6 +40,10 @@ type Pair struct {
 	Access Access `yaml:"access,omitempty"`
 	// What is replicated, and how.
 	Sync Sync `yaml:"sync"`
+	// Objects that would act are kept inert while they are on the standby. A list stands for objects.
+	Hold Hold `yaml:"hold"`
+	// Fields whose values the standby keeps for itself, besides those of the profile.
+	Local []Local `yaml:"local,omitempty"`
 	// How the daemon proves that both sides are equal.
 	Check Check `yaml:"check"`
 	// Address of the daemon's HTTP server: /check, /status, /livez, /readyz, /metrics. Port 0 takes a free one.
@@ -115,6 +119,8 @@ type Sync struct {
 	Exclude []Rule `yaml:"exclude,omitempty"`
 	// Rules that take keys in again. They come after exclude; the last rule that matches wins.
 	Include []Rule `yaml:"include,omitempty"`
+	// Whether ServiceAccount-token Secrets take part: own leaves them out; shared takes them in, where the API servers of both sides sign tokens with the same keys and issuer.
+	ServiceAccountTokens string `yaml:"serviceAccountTokens" default:"own" enum:"own,shared"`
 	// How long a daemon that fell silent stays the leader. A whole number of seconds.
 	LeaseTTL Duration `yaml:"leaseTTL" default:"10s" min:"2s" max:"5m" format:"seconds"`
 	// Lag above which the pair counts as LAGGING.
@@ -134,6 +140,42 @@ type Rule struct {
 	Keys []string `yaml:"keys,omitempty" format:"nonempty"`
 	// Secret types ("kubernetes.io/tls"). Such a rule matches Secrets only.
 	Types []string `yaml:"types,omitempty" format:"nonempty"`
+}
+
+// Hold is what is kept inert while the standby is one.
+type Hold struct {
+	// Whether the holds of sync.profile apply. Those of objects come after them.
+	Defaults bool `yaml:"defaults" default:"true"`
+	// Further holds, laid over the others in their order.
+	Objects []HeldObjects `yaml:"objects,omitempty"`
+	// Workloads of the standby's own that are kept at zero replicas through its API server, such as infrastructure providers. They need standby.kubeconfig.
+	Workloads []Workload `yaml:"workloads,omitempty"`
+}
+
+// HeldObjects are the objects of some resources, and what makes them inert.
+type HeldObjects struct {
+	// The resources, each as plural.group ("deployments.apps"), without patterns.
+	Resources []string `yaml:"resources" required:"true" format:"nonempty"`
+	// JSON merge patch (RFC 7386) that is laid over each object, such as {spec: {paused: true}}; {} takes back the holds before it.
+	Patch Patch `yaml:"patch" required:"true"`
+}
+
+// Workload is a Deployment, or several, by name or by selector.
+type Workload struct {
+	// Namespace of the Deployments.
+	Namespace string `yaml:"namespace" required:"true" format:"label"`
+	// Name of one Deployment.
+	Name string `yaml:"name,omitempty" format:"nonempty"`
+	// Label selector ("control-plane=controller-manager") of any number of them.
+	Selector string `yaml:"selector,omitempty" format:"nonempty"`
+}
+
+// Local names fields whose values the standby keeps for itself.
+type Local struct {
+	// The resources, each as plural.group, without patterns.
+	Resources []string `yaml:"resources" required:"true" format:"nonempty"`
+	// JSON pointers (RFC 6901) to the fields, such as /status. They may not lead through lists.
+	Fields []string `yaml:"fields" required:"true" format:"pointer"`
 }
 
 // Check is how the daemon proves that both sides are equal.

@@ -35,6 +35,17 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, tag reflect
 		d.text(n, v, text, path, tag)
 		return
 	}
+	switch into := v.Addr().Interface().(type) {
+	case *Patch:
+		d.patch(n, into, path)
+		return
+	case *Hold:
+		if n.Kind == yaml.SequenceNode { // the short form: a list of objects
+			into.Defaults = true
+			d.decode(n, reflect.ValueOf(&into.Objects).Elem(), join(path, "objects"), "")
+			return
+		}
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.mapping(n, v, path)
@@ -44,6 +55,8 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, tag reflect
 		d.string(n, v, path, tag)
 	case reflect.Int:
 		d.number(n, v, path, tag)
+	case reflect.Bool:
+		d.truth(n, v, path)
 	default:
 		panic("config: no decoder for " + v.Type().String())
 	}
@@ -172,6 +185,19 @@ func (d *decoder) number(n *yaml.Node, v reflect.Value, path string, tag reflect
 	v.SetInt(i)
 }
 
+func (d *decoder) truth(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
+		d.problem(n.Line, "%s must be true or false, not %s", path, kindOf(n))
+		return
+	}
+	var b bool
+	if err := n.Decode(&b); err != nil {
+		d.problem(n.Line, "%s: %v", path, err)
+		return
+	}
+	v.SetBool(b)
+}
+
 // text fills a Duration or a Size.
 func (d *decoder) text(n *yaml.Node, v reflect.Value, into encoding.TextUnmarshaler, path string, tag reflect.StructTag) {
 	if n.Kind != yaml.ScalarNode || !slices.Contains([]string{"!!str", "!!int", "!!float"}, n.ShortTag()) {
@@ -221,6 +247,8 @@ func setDefault(v reflect.Value, tag reflect.StructTag) {
 			panic("config: struct tag: " + err.Error())
 		}
 		v.SetInt(int64(i))
+	case v.Kind() == reflect.Bool:
+		v.SetBool(text == "true")
 	default:
 		mustText(v.Addr(), text)
 	}

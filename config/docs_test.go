@@ -105,6 +105,8 @@ var patterns = map[string]string{
 	"address":  `^.*:[0-9]+$`,
 	"endpoint": `^https?://[^/@]+:[0-9]+/?$`,
 	"prefix":   `^/(.*/)?$`,
+	"label":    labelPattern.String(),
+	"pointer":  `^/.+$`,
 }
 
 func schemaOf(t reflect.Type, tag reflect.StructTag, comments map[string]string) object {
@@ -119,6 +121,11 @@ func schemaOf(t reflect.Type, tag reflect.StructTag, comments map[string]string)
 	case t == reflect.TypeFor[Size]():
 		s["type"] = []string{"string", "integer"}
 		s["pattern"] = `^[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB)?$`
+	case t == reflect.TypeFor[Patch]():
+		s["type"] = "object"
+	case t.Kind() == reflect.Bool:
+		s["type"] = "boolean"
+		s["default"] = tag.Get("default") == "true"
 	case t.Kind() == reflect.Int:
 		s["type"] = "integer"
 		for key, name := range map[string]string{"default": "default", "min": "minimum", "max": "maximum"} {
@@ -147,9 +154,13 @@ func schemaOf(t reflect.Type, tag reflect.StructTag, comments map[string]string)
 		properties, required := object{}, []string{}
 		for f := range fields(reflect.Zero(t)) {
 			p := schemaOf(f.Type, f.Tag, comments)
+			_, needed := p["required"]
+			if f.Type == reflect.TypeFor[Hold]() {
+				list := p["properties"].(object)["objects"].(object)
+				p = object{"anyOf": []object{p, {"type": "array", "items": list["items"]}}}
+			}
 			p["description"] = describe(t, f, comments)
 			properties[fieldName(f)] = p
-			_, needed := p["required"]
 			if f.Tag.Get("required") != "" || needed && f.Type.Kind() == reflect.Struct {
 				required = append(required, fieldName(f))
 			}
@@ -224,6 +235,8 @@ func reference(comments map[string]string) []byte {
 func typeName(f reflect.StructField) string {
 	name := map[reflect.Type]string{
 		reflect.TypeFor[Duration](): "duration", reflect.TypeFor[Size](): "size", reflect.TypeFor[int](): "number",
+		reflect.TypeFor[bool](): "truth value", reflect.TypeFor[Patch](): "JSON object",
+		reflect.TypeFor[[]HeldObjects](): "list of holds", reflect.TypeFor[[]Workload](): "list of workloads", reflect.TypeFor[[]Local](): "list of fields",
 		reflect.TypeFor[string](): "string", reflect.TypeFor[[]string](): "list of strings", reflect.TypeFor[[]int](): "list of numbers", reflect.TypeFor[[]Rule](): "list of rules",
 	}[f.Type]
 	switch {

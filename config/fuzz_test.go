@@ -13,6 +13,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add(Template())
 	f.Add([]byte(minimal + "sync:\n  exclude: [{namespaces: [sandbox-*]}, {resources: [widgets.example.com]}]\n  include: []\ncheck: {interval: 90s}\n"))
 	f.Add([]byte(minimal + "sync: {include: [{keys: [\"/a\\0\"], types: [\"\\u2028: #\"]}]}\n"))
+	f.Add([]byte(minimal + "hold: [{resources: [a.b], patch: {spec: {\"<<\": -0.0, n: 1e-7, big: 9007199254740993, \"1\": [null, 'yes', \"\\u2028<\"]}}}]\n"))
+	f.Add([]byte(minimal + "hold: {defaults: false, workloads: [{namespace: a, selector: 'x in (y)'}]}\nlocal: [{resources: [a.b], fields: [/status]}]\n"))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("{? {}: []}\n"))
 	f.Add([]byte("--- \n...\n---\n"))

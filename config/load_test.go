@@ -48,8 +48,9 @@ func TestDefaults(t *testing.T) {
 		APIVersion: APIVersion, Kind: Kind, Metadata: Metadata{"moscow-spb"},
 		Primary: Cluster{Name: "moscow", Etcd: etcd},
 		Standby: Cluster{Name: "spb", Etcd: standby, Kubeconfig: "spb.kubeconfig"},
-		Sync: Sync{Prefix: "/registry/", Profile: "management-cluster",
+		Sync: Sync{Prefix: "/registry/", Profile: "management-cluster", ServiceAccountTokens: "own",
 			LeaseTTL: Duration{10 * time.Second}, LagThreshold: Duration{30 * time.Second}},
+		Hold:   Hold{Defaults: true},
 		Check:  Check{Interval: Duration{5 * time.Minute}},
 		Listen: "127.0.0.1:8642",
 	}
@@ -114,6 +115,18 @@ func TestProblems(t *testing.T) {
 		"empty key prefix":        {0, "sync:\n  exclude: [{keys: ['']}]\n", []string{`12: sync.exclude[0].keys[0]: is empty`}},
 		"prefix":                  {0, "sync: {prefix: /registry}\n", []string{`11: sync.prefix: "/registry" must begin and end with a slash`}},
 		"own prefix":              {0, "sync: {prefix: /understudy/}\n", []string{`11: sync.prefix: "/understudy/" is where understudy keeps its own state`}},
+		"hold without patch":      {0, "hold: [{resources: [a.b]}]\n", []string{`11: hold.objects[0].patch is missing`}},
+		"hold, patch a list":      {0, "hold:\n  objects:\n    - resources: [a.b]\n      patch: [1]\n", []string{`14: hold.objects[0].patch must be a mapping`}},
+		"hold, patch not JSON":    {0, "hold:\n  objects:\n    - resources: [a.b]\n      patch: {spec: {x: .nan}}\n", []string{`14: hold.objects[0].patch: a number (.nan) is nothing that JSON has`}},
+		"hold, field twice":       {0, "hold: [{resources: [a.b], patch: {a: 1, a: 2}}]\n", []string{`11: hold.objects[0].patch: field "a" is given twice`}},
+		"hold without resources":  {0, "hold: [{patch: {a: 1}}]\n", []string{`11: hold.objects[0].resources is missing`}},
+		"hold, neither":           {0, "hold: yes please\n", []string{`11: hold must be a mapping (defaults, objects, workloads)`}},
+		"hold, defaults a word":   {0, "hold: {defaults: no thanks}\n", []string{`11: hold.defaults must be true or false`}},
+		"workload by both":        {0, "hold: {workloads: [{namespace: a, name: b, selector: c}]}\n", []string{`11: hold.workloads[0] needs either name or selector`}},
+		"workload by nothing":     {0, "hold: {workloads: [{namespace: a}]}\n", []string{`11: hold.workloads[0] needs either name or selector`}},
+		"workload, no kubeconfig": {10, "hold: {workloads: [{namespace: a, name: b}]}", []string{`10: hold.workloads needs standby.kubeconfig`}},
+		"local without pointer":   {0, "local: [{resources: [a.b], fields: [status]}]\n", []string{`11: local[0].fields[0]: "status" is no JSON pointer`}},
+		"tokens":                  {0, "sync: {serviceAccountTokens: yours}\n", []string{`11: sync.serviceAccountTokens: unknown value "yours"`}},
 		"listen":                  {0, "listen: 8642\n", []string{`11: listen must be a string, not a number (8642)`}},
 		"listen without port":     {0, "listen: localhost\n", []string{`11: listen: "localhost" is not host:port`}},
 		"alias":                   {3, "metadata: &m {name: a}", []string{"3: metadata: anchors and aliases are not taken"}},
@@ -159,6 +172,20 @@ func TestProblems(t *testing.T) {
 		if _, err := Parse("pair.yaml", []byte(other)); err == nil || !strings.HasPrefix(err.Error(), "pair.yaml:1: ") {
 			t.Errorf("%q: %v", other, err)
 		}
+	}
+}
+
+// A patch is kept as JSON whatever it is written in, and a list under hold is
+// the short form of its objects.
+func TestHold(t *testing.T) {
+	short := parse(t, minimal+"hold:\n  - resources: [a.b]\n    patch: {spec: {on: false, n: 3.0, gone: null}}\n")
+	long := parse(t, minimal+"hold:\n  defaults: true\n  objects: [{resources: [a.b], patch: {\"spec\": {\"gone\": null, \"n\": 3, \"on\": false}}}]\n")
+	want := Hold{Defaults: true, Objects: []HeldObjects{{Resources: []string{"a.b"}, Patch: `{"spec":{"gone":null,"n":3,"on":false}}`}}}
+	if !reflect.DeepEqual(short.Hold, want) || !reflect.DeepEqual(long.Hold, want) {
+		t.Errorf("short %+v\nlong  %+v\nwant  %+v", short.Hold, long.Hold, want)
+	}
+	if at := short.At("hold.objects[0].patch"); at != "pair.yaml:13" {
+		t.Errorf("the patch of the short form stands at %s", at)
 	}
 }
 

@@ -39,6 +39,8 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		"template":  string(Template()),
 		"effective": string(effective),
 		"rules":     minimal + "sync: {exclude: [{namespaces: [a-*]}, {types: [Opaque], names: [b]}], include: []}\n",
+		"hold":      minimal + "hold: {defaults: false, objects: [{resources: [a.b], patch: {spec: {n: 1}}}], workloads: [{namespace: a, name: b}]}\n",
+		"hold list": minimal + "hold: [{resources: [a.b], patch: {}}]\nlocal: [{resources: [a.b], fields: [/status]}]\n",
 		"size":      minimal[:len(minimal)-1] + "\n  encryption: e.conf\n",
 	} {
 		parse(t, text)
@@ -53,6 +55,8 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		"wrong type":     minimal + "listen: 8642\n",
 		"no unit":        minimal + "check: {interval: '5'}\n",
 		"empty rule":     minimal + "sync: {exclude: [{}]}\n",
+		"patch a string": minimal + "hold: [{resources: [a.b], patch: x}]\n",
+		"hold, unknown":  minimal + "hold: {objekts: []}\n",
 		"slash missing":  minimal + "sync: {prefix: /registry}\n",
 		"another format": "apiVersion: v1\n" + minimal[len("apiVersion: understudy.dev/v1alpha1\n"):],
 	} {

@@ -30,6 +30,7 @@ const (
 	ReasonFirstCopy   = "first-copy"
 	ReasonInterrupted = "copy-interrupted"
 	ReasonScope       = "scope-changed"
+	ReasonHolds       = "holds-changed"
 	ReasonCompacted   = "checkpoint-compacted"
 	ReasonRolledBack  = "standby-rolled-back"
 	ReasonNoProgress  = "no-trusted-progress"
@@ -71,7 +72,7 @@ func Decide(f Facts) (Decision, error) {
 		base = &sink.Base{SourceRevision: c.SourceRevision, StandbyRevision: c.Revision}
 	}
 	switch {
-	case c.ScopeHash != f.ScopeHash || c.HoldsHash != f.HoldsHash:
+	case c.ScopeHash != f.ScopeHash:
 		// What the standby lacks or has too much is then no trace of the
 		// primary's deletes, so nothing may be concluded from the old base.
 		return Decision{Copy: ReasonScope}, nil
@@ -79,6 +80,8 @@ func Decide(f Facts) (Decision, error) {
 		return Decision{Copy: ReasonInterrupted, Base: base, Interrupted: interrupted(c.Checkpoint)}, nil
 	case c.SourceRevision < f.Reached:
 		return Decision{Copy: ReasonRolledBack, Base: base}, nil
+	case c.HoldsHash != f.HoldsHash: // other bytes, but of the same keys
+		return Decision{Copy: ReasonHolds, Base: base}, nil
 	}
 	return Decision{Base: base}, nil
 }

@@ -50,7 +50,9 @@ func TestDecide(t *testing.T) {
 		"an interrupted first copy":                {change: func(f *Facts) { f.Checkpoint.Phase = sink.Copying }, copy: ReasonInterrupted, interrupted: []kv.Revision{100}},
 		"an unknown phase":                         {change: func(f *Facts) { f.Checkpoint.Phase = "resting" }, copy: ReasonInterrupted, interrupted: []kv.Revision{100}},
 		"another scope":                            {change: func(f *Facts) { f.ScopeHash = "t" }, copy: ReasonScope},
-		"other holds":                              {change: func(f *Facts) { f.HoldsHash = "i" }, copy: ReasonScope},
+		"other holds":                              {change: func(f *Facts) { f.HoldsHash = "i" }, copy: ReasonHolds, base: streamed},
+		"other holds in a copy":                    {change: func(f *Facts) { copying(f); f.HoldsHash = "i" }, copy: ReasonInterrupted, base: earlier, interrupted: []kv.Revision{80, 100}},
+		"other holds and another scope":            {change: func(f *Facts) { f.HoldsHash, f.ScopeHash = "i", "t" }, copy: ReasonScope},
 		"another scope in a copy":                  {change: func(f *Facts) { copying(f); f.ScopeHash = "t" }, copy: ReasonScope},
 		"the standby was rolled back":              {change: func(f *Facts) { f.Reached = 101 }, copy: ReasonRolledBack, base: streamed},
 	} {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 
 	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
 )
 
 // uid is a Kubernetes UID in 16 bytes.
@@ -39,7 +40,10 @@ type item struct {
 	size      int // of value and kept
 	uid       uid
 	owners    []uid
-	last      bool // a CustomResourceDefinition: comes after the objects of its kind
+	// last: it comes after all others. A CustomResourceDefinition, after the
+	// objects of its kind; a ServiceAccount's token, which the token controller
+	// deletes where it finds no ServiceAccount with that UID.
+	last bool
 	// loose: it can be written without regard to any other object. It has no
 	// owner, and it is of a built-in kind for which no controller makes
 	// dependents. Everything else waits until its whole tree is known.
@@ -67,14 +71,14 @@ func (it item) operations() int {
 }
 
 func newItem(key string, value []byte, gr string, meta registry.Meta) item {
-	it := item{key: key, value: value, size: len(value), last: gr == crds}
+	it := item{key: key, value: value, size: len(value), last: gr == crds || gr == "secrets" && meta.Type == scope.ServiceAccountToken}
 	if meta.UID != "" {
 		it.uid = parseUID(meta.UID)
 	}
 	for _, o := range meta.Owners {
 		it.owners = append(it.owners, parseUID(o.UID))
 	}
-	it.loose = len(it.owners) == 0 && looseKinds[gr]
+	it.loose = len(it.owners) == 0 && looseKinds[gr] && !it.last
 	return it
 }
 

@@ -238,7 +238,7 @@ func (r *Replica) decide(ctx context.Context, primary, standby *cluster.Cluster)
 }
 
 func (r *Replica) facts(ctx context.Context, primary, standby *cluster.Cluster) (f Facts, err error) {
-	f.ScopeHash, f.HoldsHash, f.Reached = r.View.Scope.Hash(), r.View.Holds.Hash(), r.reached
+	f.ScopeHash, f.HoldsHash, f.Reached = r.View.Scope.Hash(), r.View.HoldsHash(), r.reached
 	at := r.View.Scope.Prefix()
 	// The checkpoint first: the primary, asked later, cannot be behind it.
 	if f.Checkpoint, err = sink.ReadCheckpoint(ctx, standby.Client); err != nil {

@@ -102,7 +102,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
 		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table,
-		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash(), HoldsHash: s.View.Holds.Hash(), Guarded: s.foreign.complete()},
+		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash(), HoldsHash: s.View.HoldsHash(), Guarded: s.foreign.complete()},
 		log:      s.Log,
 		report: func(p CopyProgress) {
 			s.account.update(func(st *State) { st.Copy = p })

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 
@@ -15,14 +17,15 @@ import (
 // Hold keeps objects inert while they are on the standby: a merge patch (RFC
 // 7386) that is laid over every object of the given resources.
 type Hold struct {
-	Resources []string        // "plural.group"
+	Resources []string        // "plural.group", no patterns
 	Patch     json.RawMessage // a JSON object
+	Origin    string          // "profile management-cluster"; "" = "hold.objects[N]", its place among those without one
 }
 
 // Holds are all holds of a pair. The zero Holds hold nothing.
 type Holds struct {
-	patches map[string][]json.RawMessage
-	hash    string
+	of   map[string][]Hold // by resource
+	hash string
 }
 
 // defaultHolds are those of the profiles for a standby whose controllers run.
@@ -41,38 +44,77 @@ func DefaultHolds(profile string) []Hold {
 	if profile == "everything" {
 		return nil
 	}
-	return slices.Clone(defaultHolds)
+	out := slices.Clone(defaultHolds)
+	for i := range out {
+		out[i].Origin = "profile " + profile
+	}
+	return out
 }
 
 // NewHolds checks the holds. Several for one resource are laid over each other
 // in their order; an empty patch, {}, takes back those before it.
 func NewHolds(holds []Hold) (*Holds, error) {
-	h := &Holds{patches: map[string][]json.RawMessage{}}
-	for i, hold := range holds {
-		var patch map[string]any
-		if err := json.Unmarshal(hold.Patch, &patch); err != nil || patch == nil {
-			return nil, &RuleError{Field: fmt.Sprintf("hold.objects[%d].patch", i), Err: fmt.Errorf("must be a JSON object: %v", err)}
+	h := &Holds{of: map[string][]Hold{}}
+	configured := 0
+	for _, hold := range holds {
+		if hold.Origin == "" {
+			hold.Origin = fmt.Sprintf("hold.objects[%d]", configured)
+			configured++
 		}
-		if _, identity := patch["metadata"]; identity {
-			return nil, &RuleError{Field: fmt.Sprintf("hold.objects[%d].patch", i), Err: fmt.Errorf("must not touch metadata: a held object stays the same object")}
+		var patch map[string]any
+		if err := json.Unmarshal(hold.Patch, &patch); err != nil {
+			return nil, &RuleError{Field: hold.Origin + ".patch", Err: fmt.Errorf("must be a JSON object: %w", err)}
+		} else if patch == nil {
+			return nil, &RuleError{Field: hold.Origin + ".patch", Err: errors.New("must be a JSON object")}
+		}
+		for _, field := range []string{"metadata", "apiVersion", "kind"} {
+			if _, identity := patch[field]; identity {
+				return nil, &RuleError{Field: hold.Origin + ".patch", Err: fmt.Errorf("must not touch %s: a held object stays the same object", field)}
+			}
+		}
+		if err := checkResources(hold.Resources); err != nil {
+			return nil, &RuleError{Field: hold.Origin + ".resources", Err: err}
 		}
 		for _, gr := range hold.Resources {
 			if len(patch) == 0 {
-				delete(h.patches, gr)
+				delete(h.of, gr)
 				continue
 			}
-			h.patches[gr] = append(h.patches[gr], hold.Patch)
+			h.of[gr] = append(h.of[gr], hold)
 		}
 	}
-	raw, err := json.Marshal(h.patches)
+	if len(h.of) == 0 {
+		return h, nil
+	}
+	patches := map[string][]json.RawMessage{}
+	for gr, list := range h.of {
+		for _, hold := range list {
+			patches[gr] = append(patches[gr], hold.Patch)
+		}
+	}
+	raw, err := json.Marshal(patches)
 	if err != nil {
 		return nil, fmt.Errorf("holds: %w", err)
 	}
-	if len(h.patches) > 0 {
-		sum := sha256.Sum256(raw)
-		h.hash = hex.EncodeToString(sum[:16])
-	}
+	sum := sha256.Sum256(raw)
+	h.hash = hex.EncodeToString(sum[:16])
 	return h, nil
+}
+
+// checkResources refuses what would silently concern no object.
+func checkResources(resources []string) error {
+	if len(resources) == 0 {
+		return errors.New("names no resource")
+	}
+	for _, gr := range resources {
+		if strings.ContainsAny(gr, `*?[\`) {
+			return fmt.Errorf("%q is a pattern; name each resource", gr)
+		}
+		if err := checkResource(gr); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Hash changes with everything that Apply depends on; "" where nothing is held.
@@ -85,7 +127,15 @@ func (h *Holds) Hash() string {
 
 // Concerns reports whether objects of a resource may be held.
 func (h *Holds) Concerns(groupResource string) bool {
-	return h != nil && len(h.patches[groupResource]) > 0
+	return h != nil && len(h.of[groupResource]) > 0
+}
+
+// Of are the holds of a resource, in the order in which they are laid over it.
+func (h *Holds) Of(groupResource string) []Hold {
+	if h == nil {
+		return nil
+	}
+	return slices.Clone(h.of[groupResource])
 }
 
 // Apply gives the object in its held form, and false where it is inert already:
@@ -103,8 +153,8 @@ func (h *Holds) Apply(groupResource string, plain []byte) (held []byte, changed 
 		return nil, false, fmt.Errorf("hold: %w", err)
 	}
 	patched := document
-	for _, patch := range h.patches[groupResource] {
-		if patched, err = jsonpatch.MergePatch(patched, patch); err != nil {
+	for _, hold := range h.of[groupResource] {
+		if patched, err = jsonpatch.MergePatch(patched, hold.Patch); err != nil {
 			return nil, false, fmt.Errorf("hold: %w", err)
 		}
 	}

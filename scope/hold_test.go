@@ -3,7 +3,12 @@ package scope_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 
 	"github.com/understudy-dr/understudy/internal/fixture"
 	"github.com/understudy-dr/understudy/kv"
@@ -184,9 +189,16 @@ func TestSameKnowsHoldsAndLocalFields(t *testing.T) {
 }
 
 func TestNewHoldsRefuses(t *testing.T) {
-	for name, patch := range map[string]string{"a list": `[1]`, "metadata": `{"metadata":{"name":"x"}}`, "no JSON": `{`, "null": `null`} {
+	for name, patch := range map[string]string{"a list": `[1]`, "metadata": `{"metadata":{"name":"x"}}`, "no JSON": `{`, "null": `null`, "another kind": `{"kind":"Secret"}`} {
 		if _, err := scope.NewHolds([]scope.Hold{{Resources: []string{"a.b"}, Patch: json.RawMessage(patch)}}); err == nil {
 			t.Errorf("%s was accepted", name)
+		}
+	}
+	for name, resources := range map[string][]string{"no group": {"deployments"}, "a pattern": {"*.apps"}, "nothing": nil} {
+		_, err := scope.NewHolds(append(scope.DefaultHolds(scope.DefaultProfile), scope.Hold{Resources: resources, Patch: json.RawMessage(`{"spec":{}}`)}))
+		var wrong *scope.RuleError
+		if !errors.As(err, &wrong) || wrong.Field != "hold.objects[0].resources" {
+			t.Errorf("%s: %v, want an error at hold.objects[0].resources", name, err)
 		}
 	}
 	one, _ := scope.NewHolds(scope.DefaultHolds(scope.DefaultProfile))
@@ -197,9 +209,85 @@ func TestNewHoldsRefuses(t *testing.T) {
 }
 
 func TestNewLocalsRefuses(t *testing.T) {
-	for _, pointer := range []string{"status", "/", "", "/metadata", "/metadata/uid", "/metadata/ownerReferences"} {
+	for _, pointer := range []string{"status", "/", "", "/metadata", "/metadata/uid", "/metadata/ownerReferences", "/kind"} {
 		if _, err := scope.NewLocals([]scope.Local{{Resources: []string{"a.b"}, Fields: []string{pointer}}}); err == nil {
 			t.Errorf("%q was accepted", pointer)
 		}
 	}
+}
+
+// A ServiceAccount's token comes with the primary's certificate authority and
+// keeps the one that the standby's token controller writes, also in the
+// protobuf and the encryption in which it is stored. Of other Secrets nothing
+// is local, not even a field of that name.
+func TestTokensKeepTheStandbysCA(t *testing.T) {
+	s, err := scope.New(scope.Config{TokensShared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	locals, err := scope.NewLocals(scope.TokenLocals())
+	if err != nil {
+		t.Fatal(err)
+	}
+	box := encryption(t, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	view := &scope.View{Scope: s, Recoder: registry.NewRecoder(nil, box), Locals: locals}
+	const key = "/registry/secrets/prod/agent"
+	secret := func(kind corev1.SecretType, ca, token string) []byte {
+		var out bytes.Buffer
+		object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "agent", Namespace: "prod", UID: "u"}, Type: kind,
+			Data: map[string][]byte{"ca.crt": []byte(ca), "token": []byte(token)}}
+		object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		if err := protobuf.NewSerializer(nil, nil).Encode(object, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	for _, tc := range []struct {
+		kind     corev1.SecretType
+		ca, same bool // kept
+	}{{scope.ServiceAccountToken, true, true}, {corev1.SecretTypeOpaque, false, false}} {
+		primary := secret(tc.kind, "moscow", "t1")
+		want, err := view.Want(key, primary)
+		if err != nil || !want.In {
+			t.Fatalf("%s: in %v, %v", tc.kind, want.In, err)
+		}
+		have, err := box.Encrypt("secrets", key, secret(tc.kind, "spb", "t0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := view.Keep(key, want.Value, have)
+		if err != nil {
+			t.Fatal(err)
+		}
+		standby, err := view.InStandby(key, kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca := map[bool]string{true: "spb", false: "moscow"}[tc.ca]
+		if !bytes.Equal(standby.Plain, secret(tc.kind, ca, "t1")) {
+			t.Errorf("%s: the standby gets %q, want the primary's token and the CA of %s", tc.kind, standby.Plain, ca)
+		}
+		for text, value := range map[string][]byte{"spb": secret(tc.kind, "spb", "t1"), "another token": secret(tc.kind, "moscow", "t2")} {
+			object, err := view.InPrimary(key, primary)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same := view.Same(key, object, scope.Object{In: true, Plain: value}, primary, value); same != (tc.same && text == "spb") {
+				t.Errorf("%s with %s: same = %v", tc.kind, text, same)
+			}
+		}
+	}
+	if system, err := view.Want("/registry/secrets/kube-system/agent", secret(scope.ServiceAccountToken, "a", "b")); err != nil || system.In {
+		t.Errorf("a token of kube-system: in %v, %v", system.In, err)
+	}
+}
+
+func encryption(t *testing.T, secret string) *registry.Encryption {
+	t.Helper()
+	e, err := registry.ParseEncryption([]byte(`{apiVersion: apiserver.config.k8s.io/v1, kind: EncryptionConfiguration,
+resources: [{resources: [secrets], providers: [{secretbox: {keys: [{name: k, secret: "` + secret + `"}]}}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }

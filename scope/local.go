@@ -2,7 +2,11 @@ package scope
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -11,12 +15,22 @@ import (
 
 // Local names fields whose value the standby keeps for itself.
 type Local struct {
-	Resources []string // "plural.group"
+	Resources []string // "plural.group", no patterns
 	Fields    []string // JSON pointers (RFC 6901); they may not lead through lists
+	Types     []string // only of Secrets of these types; nil = of all objects
+	Origin    string   // "profile management-cluster"; "" = "local[N]", its place among those without one
 }
 
 // Locals are all local fields of a pair. The zero Locals have none.
-type Locals struct{ paths map[string][][]string }
+type Locals struct {
+	of   map[string][]localField // by resource
+	hash string
+}
+
+type localField struct {
+	Local // that it comes from
+	path  []string
+}
 
 // defaultLocals: what the standby's own controllers write for objects that are
 // held there, and what names the cluster's own webhook.
@@ -38,24 +52,84 @@ func DefaultLocals(profile string) []Local {
 	if profile == "everything" {
 		return nil
 	}
-	return slices.Clone(defaultLocals)
+	out := slices.Clone(defaultLocals)
+	for i := range out {
+		out[i].Origin = "profile " + profile
+	}
+	return out
+}
+
+// TokenLocals are the local fields of ServiceAccount-token Secrets that take
+// part: the standby's token controller writes its own cluster's certificate
+// authority into each.
+func TokenLocals() []Local {
+	return []Local{{Resources: []string{"secrets"}, Fields: []string{"/data/ca.crt", "/metadata/managedFields"},
+		Types: []string{ServiceAccountToken}, Origin: "sync.serviceAccountTokens: shared"}}
 }
 
 // NewLocals checks the pointers.
 func NewLocals(locals []Local) (*Locals, error) {
-	l := &Locals{paths: map[string][][]string{}}
-	for i, local := range locals {
+	l := &Locals{of: map[string][]localField{}}
+	configured := 0
+	for _, local := range locals {
+		if local.Origin == "" {
+			local.Origin = fmt.Sprintf("local[%d]", configured)
+			configured++
+		}
+		if err := checkResources(local.Resources); err != nil {
+			return nil, &RuleError{Field: local.Origin + ".resources", Err: err}
+		}
 		for j, pointer := range local.Fields {
 			path, err := parsePointer(pointer)
 			if err != nil {
-				return nil, &RuleError{Field: fmt.Sprintf("local[%d].fields[%d]", i, j), Err: err}
+				return nil, &RuleError{Field: fmt.Sprintf("%s.fields[%d]", local.Origin, j), Err: err}
 			}
+			one := local
+			one.Fields = []string{pointer}
 			for _, gr := range local.Resources {
-				l.paths[gr] = append(l.paths[gr], path)
+				l.of[gr] = append(l.of[gr], localField{one, path})
 			}
 		}
 	}
+	if len(l.of) == 0 {
+		return l, nil
+	}
+	type decider struct{ Fields, Types []string }
+	deciders := map[string][]decider{}
+	for gr, list := range l.of {
+		for _, f := range list {
+			deciders[gr] = append(deciders[gr], decider{f.Fields, f.Types})
+		}
+	}
+	raw, err := json.Marshal(deciders)
+	if err != nil {
+		return nil, fmt.Errorf("local fields: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	l.hash = hex.EncodeToString(sum[:16])
 	return l, nil
+}
+
+// Of are the local fields of a resource, one in each Local.
+func (l *Locals) Of(groupResource string) []Local {
+	var out []Local
+	if l != nil {
+		for _, f := range l.of[groupResource] {
+			out = append(out, f.Local)
+		}
+	}
+	return out
+}
+
+// paths are those of one object's local fields.
+func (l *Locals) paths(groupResource string, object registry.Fields) [][]string {
+	var out [][]string
+	for _, f := range l.of[groupResource] {
+		if kind, _ := object["type"].(string); f.Types == nil || slices.Contains(f.Types, kind) {
+			out = append(out, f.path)
+		}
+	}
+	return out
 }
 
 // parsePointer takes a JSON pointer apart.
@@ -67,7 +141,7 @@ func parsePointer(pointer string) ([]string, error) {
 	for i, step := range path {
 		path[i] = strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~")
 	}
-	if path[0] == "metadata" && (len(path) == 1 || slices.Contains([]string{"uid", "name", "namespace", "ownerReferences", "finalizers", "deletionTimestamp"}, path[1])) {
+	if path[0] == "apiVersion" || path[0] == "kind" || path[0] == "metadata" && (len(path) == 1 || slices.Contains([]string{"uid", "name", "namespace", "ownerReferences", "finalizers", "deletionTimestamp"}, path[1])) {
 		return nil, fmt.Errorf("%q is what makes the object the same on both sides", pointer)
 	}
 	return path, nil
@@ -75,7 +149,7 @@ func parsePointer(pointer string) ([]string, error) {
 
 // Concerns reports whether objects of a resource have local fields.
 func (l *Locals) Concerns(groupResource string) bool {
-	return l != nil && len(l.paths[groupResource]) > 0
+	return l != nil && len(l.of[groupResource]) > 0
 }
 
 // Keep gives want with the local fields of have, the object as the standby
@@ -89,17 +163,30 @@ func (l *Locals) Keep(groupResource string, want, have []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	paths := l.paths(groupResource, to)
+	if len(paths) == 0 {
+		return want, nil
+	}
 	from, err := registry.ReadFields(have)
 	if err != nil {
 		return want, nil // what the standby has is broken; nothing of it is worth keeping
 	}
-	for _, path := range l.paths[groupResource] {
-		value, ok := lookup(from, path)
-		if ok {
+	changed := false
+	for _, path := range paths {
+		value, there := lookup(from, path)
+		was, here := lookup(to, path)
+		switch {
+		case there == here && reflect.DeepEqual(value, was):
+			continue
+		case there:
 			insert(to, path, value)
-		} else {
+		default:
 			remove(to, path)
 		}
+		changed = true
+	}
+	if !changed {
+		return want, nil // to the byte
 	}
 	kept, err := registry.WriteFields(to, want)
 	if err != nil {
@@ -124,7 +211,7 @@ func (l *Locals) Equal(groupResource string, a, b []byte) bool {
 	if err != nil {
 		return false
 	}
-	for _, path := range l.paths[groupResource] {
+	for _, path := range l.paths(groupResource, left) {
 		remove(left, path)
 		remove(right, path)
 	}

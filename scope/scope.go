@@ -60,6 +60,9 @@ type Config struct {
 	Prefix string
 	// Profile is one of Profiles; "" means DefaultProfile.
 	Profile string
+	// TokensShared takes ServiceAccount-token Secrets in, which the profiles
+	// leave out: the API servers of both sides sign with the same keys.
+	TokensShared bool
 	// Exclude comes after the profile's rules, Include after Exclude.
 	Exclude, Include []Rule
 }
@@ -101,6 +104,9 @@ func New(c Config) (*Scope, error) {
 	rules, err := profileRules(c.Profile)
 	if err != nil {
 		return nil, err
+	}
+	if c.TokensShared {
+		rules = slices.DeleteFunc(rules, func(r rule) bool { return slices.Equal(r.Types, []string{ServiceAccountToken}) })
 	}
 	s.rules = rules
 	for i, r := range c.Exclude {

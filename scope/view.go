@@ -87,6 +87,16 @@ func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
 	return o, nil
 }
 
+// HoldsHash changes with everything besides the Scope that decides how an
+// object should stand on the standby: the holds and the local fields.
+func (v *View) HoldsHash() string {
+	holds := v.Holds.Hash()
+	if v.Locals == nil || v.Locals.hash == "" {
+		return holds
+	}
+	return holds + "+" + v.Locals.hash
+}
+
 // MayBeHeld reports whether the object at key is of a kind that is held.
 func (v *View) MayBeHeld(key string) bool {
 	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -43,11 +44,13 @@ func runConfigValidate(out io.Writer, a *app) error {
 		return err
 	}
 	_, scopeErr := newScope(p)
+	_, holdsErr := newHolds(p)
+	_, localsErr := newLocals(p)
 	filesErr := p.MissingFiles()
 	if filesErr == nil {
 		_, filesErr = newRecoder(p)
 	}
-	if err := errors.Join(scopeErr, filesErr); err != nil {
+	if err := errors.Join(scopeErr, holdsErr, localsErr, filesErr); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "%s is valid: pair %s, primary %s, standby %s\n", p.File(), p.Metadata.Name, p.Primary.Name, p.Standby.Name)
@@ -92,7 +95,7 @@ func newConfigExplainCmd(a *app) *cobra.Command {
 	var out output
 	cmd := &cobra.Command{
 		Use:   "explain KEY",
-		Short: "Say whether an etcd key is replicated, and which rule decides",
+		Short: "Say whether an etcd key is replicated, which rule decides, and what is held or local of it",
 		Example: indent(`
 understudy config explain /registry/deployments/team-a/web
 understudy config explain /registry/cluster.x-k8s.io/machines/prod/worker-1`),
@@ -102,11 +105,11 @@ understudy config explain /registry/cluster.x-k8s.io/machines/prod/worker-1`),
 			if err != nil {
 				return err
 			}
-			s, err := newScope(p)
+			v, err := newExplained(p)
 			if err != nil {
 				return err
 			}
-			return out.write(cmd.OutOrStdout(), explain(s, args[0]))
+			return out.write(cmd.OutOrStdout(), explain(v, args[0]))
 		},
 	}
 	addOutputFlag(cmd, &out)
@@ -120,16 +123,60 @@ type explanation struct {
 	Rule      string   `json:"rule"`
 	Why       string   `json:"why"`
 	Overruled []string `json:"overruled"` // the strongest first
+	// What the standby has otherwise than the primary; empty where the key is excluded.
+	Held  []heldBy  `json:"held"`
+	Local []localOf `json:"local"`
 }
 
-func explain(s *scope.Scope, key string) explanation {
+// heldBy is one hold of an object.
+type heldBy struct {
+	Patch json.RawMessage `json:"patch"`
+	From  string          `json:"from"`
+}
+
+// localOf is one local field of an object.
+type localOf struct {
+	Field string   `json:"field"`
+	Types []string `json:"types,omitempty"` // only of Secrets of these types
+	From  string   `json:"from"`
+}
+
+// newExplained is a view for keys alone: it needs no file besides the configuration.
+func newExplained(p *config.Pair) (*scope.View, error) {
+	s, err := newScope(p)
+	if err != nil {
+		return nil, err
+	}
+	holds, err := newHolds(p)
+	if err != nil {
+		return nil, err
+	}
+	locals, err := newLocals(p)
+	if err != nil {
+		return nil, err
+	}
+	return &scope.View{Scope: s, Holds: holds, Locals: locals}, nil
+}
+
+func explain(v *scope.View, key string) explanation {
+	s := v.Scope
 	e := s.Explain(key)
 	out := explanation{
 		Key: key, Rule: e.Rule, Why: e.Why, Overruled: append([]string{}, e.Also...),
+		Held: []heldBy{}, Local: []localOf{},
 		Verdict: map[scope.Verdict]string{scope.In: "replicated", scope.Out: "excluded", scope.AskObject: "depends"}[e.Verdict],
 	}
 	if k, ok := registry.ParseKey(s.RegistryPrefix(), key); ok {
 		out.Object = registry.Kind(k.GroupResource()) + " " + strings.TrimPrefix(k.Namespace+"/"+k.Name, "/")
+		if e.Verdict == scope.Out {
+			return out
+		}
+		for _, h := range v.Holds.Of(k.GroupResource()) {
+			out.Held = append(out.Held, heldBy{h.Patch, h.Origin})
+		}
+		for _, l := range v.Locals.Of(k.GroupResource()) {
+			out.Local = append(out.Local, localOf{l.Fields[0], l.Types, l.Origin})
+		}
 	}
 	return out
 }
@@ -144,6 +191,16 @@ func (e explanation) writeTable(w io.Writer) error {
 	line("why", e.Why)
 	for i, r := range e.Overruled {
 		line([]string{"overruled", ""}[min(i, 1)], r)
+	}
+	for i, h := range e.Held {
+		line([]string{"held by", ""}[min(i, 1)], fmt.Sprintf("%s (%s)", h.Patch, h.From))
+	}
+	for i, l := range e.Local {
+		of := ""
+		if l.Types != nil {
+			of = " of " + strings.Join(l.Types, ", ")
+		}
+		line([]string{"local", ""}[min(i, 1)], fmt.Sprintf("%s%s (%s)", l.Field, of, l.From))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -43,30 +44,70 @@ func newView(p *config.Pair) (*scope.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	locals, err := scope.NewLocals(scope.DefaultLocals(p.Sync.Profile))
+	holds, err := newHolds(p)
 	if err != nil {
 		return nil, err
 	}
-	return &scope.View{Scope: s, Recoder: recoder, Locals: locals}, nil
+	locals, err := newLocals(p)
+	if err != nil {
+		return nil, err
+	}
+	return &scope.View{Scope: s, Recoder: recoder, Holds: holds, Locals: locals}, nil
 }
+
+// newHolds makes the holds that the configuration describes.
+func newHolds(p *config.Pair) (*scope.Holds, error) {
+	var all []scope.Hold
+	if p.Hold.Defaults {
+		all = scope.DefaultHolds(p.Sync.Profile)
+	}
+	for _, h := range p.Hold.Objects {
+		all = append(all, scope.Hold{Resources: h.Resources, Patch: json.RawMessage(h.Patch)})
+	}
+	holds, err := scope.NewHolds(all)
+	return holds, wrongRule(p, "hold", err)
+}
+
+// newLocals makes the local fields that the configuration describes.
+func newLocals(p *config.Pair) (*scope.Locals, error) {
+	all := scope.DefaultLocals(p.Sync.Profile)
+	if tokensShared(p) {
+		all = append(all, scope.TokenLocals()...)
+	}
+	for _, l := range p.Local {
+		all = append(all, scope.Local{Resources: l.Resources, Fields: l.Fields})
+	}
+	locals, err := scope.NewLocals(all)
+	return locals, wrongRule(p, "local", err)
+}
+
+func tokensShared(p *config.Pair) bool { return p.Sync.ServiceAccountTokens == "shared" }
 
 // newScope makes the scope that the configuration describes.
 func newScope(p *config.Pair) (*scope.Scope, error) {
 	s, err := scope.New(scope.Config{
 		Prefix:  p.Sync.Prefix,
 		Profile: p.Sync.Profile,
-		Exclude: scopeRules(p.Sync.Exclude),
-		Include: scopeRules(p.Sync.Include),
+
+		TokensShared: tokensShared(p),
+		Exclude:      scopeRules(p.Sync.Exclude),
+		Include:      scopeRules(p.Sync.Include),
 	})
+	return s, wrongRule(p, "sync", err)
+}
+
+// wrongRule says where the rule stands that an error is about; field is where
+// to look for one that names none.
+func wrongRule(p *config.Pair, field string, err error) error {
 	if err == nil {
-		return s, nil
+		return nil
 	}
-	at := p.At("sync")
+	at := p.At(field)
 	var wrong *scope.RuleError
 	if errors.As(err, &wrong) {
 		at = p.At(wrong.Field)
 	}
-	return nil, &remedy.Error{Op: at, Err: err, Remedy: "correct the file, then: understudy config validate --config " + p.File(), Code: remedy.Usage}
+	return &remedy.Error{Op: at, Err: err, Remedy: "correct the file, then: understudy config validate --config " + p.File(), Code: remedy.Usage}
 }
 
 func scopeRules(rules []config.Rule) []scope.Rule {
