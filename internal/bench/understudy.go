@@ -81,6 +81,7 @@ kind: Pair
 metadata: {name: bench}
 primary: {name: primary, encryption: encryption.yaml, etcd: {endpoints: [%q]}}
 standby: {name: standby, encryption: encryption.yaml, etcd: {endpoints: [%q]}}
+hold: {defaults: false}
 listen: 127.0.0.1:0
 `, primary.Endpoints()[0], standby.Endpoints()[0])
 	return path, os.WriteFile(path, []byte(text), 0o600)
