@@ -18,11 +18,13 @@ import (
 // name, does not spin, and goes on by itself when it is allowed again.
 func TestPermissionRevokedIsNamedAndResumed(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	for name, side := range map[string]func(*pair) (*testkit.Etcd, *cluster.Config){
 		"primary": func(p *pair) (*testkit.Etcd, *cluster.Config) { return p.primary, &p.config.Primary },
 		"standby": func(p *pair) (*testkit.Etcd, *cluster.Config) { return p.standby, &p.config.Standby },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := &pair{primary: testkit.StartEtcd(t, testkit.Auth("root", "secret")), standby: testkit.StartEtcd(t, testkit.Auth("root", "secret"))}
 			p.config = p.defaults(t)
 			p.config.HaltedRetry = time.Second

@@ -17,6 +17,7 @@ import (
 // and however silent the servers are.
 func TestEndsInTimeWhileServersAreSilent(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		phase            replica.Phase
 		primary, standby bool // silent
@@ -64,6 +65,7 @@ func TestEndsInTimeWhileServersAreSilent(t *testing.T) {
 // when it does; not a thousand times.
 func TestOutageIsSaidOnce(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	p := newPair(t)
 	proxy, url := p.primary.Proxy(0)
 	p.config.Primary.Endpoints = []string{url}

@@ -23,6 +23,7 @@ import (
 // left it, and the daemon waits its turn.
 func TestZombieIsRefusedAndWaits(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	p := newPair(t)
 	p.config.LeaseTTL = 4 * time.Second
 	l := p.load(t)

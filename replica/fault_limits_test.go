@@ -36,6 +36,8 @@ func large(n int) string {
 // the standby stops the replica with the key's name. The checkpoint stays
 // before it, nothing is skipped, and with larger limits it goes on by itself.
 func TestTooLargeStopsAtItAndGoesOnWithLargerLimits(t *testing.T) {
+	slow(t)
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		flag  string
 		key   string
@@ -116,6 +118,8 @@ func TestTooLargeStopsFirstCopy(t *testing.T) {
 
 // Fault 11: small limits do no harm to what fits, in the copy and in the stream.
 func TestSmallLimitsOfStandby(t *testing.T) {
+	slow(t)
+	t.Parallel()
 	p := limited(t, "--max-txn-ops=8", "--max-request-bytes=32768")
 	fill(t, p.primary.Client(), fixture.Options{Seed: 11, Objects: 500})
 	d := p.start(t)
@@ -144,6 +148,7 @@ func TestLargeValuesPassWhereAllowed(t *testing.T) {
 // and goes on by itself when there is space again.
 func TestStandbyOutOfSpaceIsSaidAndResumed(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	p := limited(t, "--quota-backend-bytes=4194304")
 	p.write(t, 20)
 	d := p.start(t)

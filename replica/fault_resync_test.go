@@ -148,6 +148,7 @@ func (p *pair) mustEqualBut(t *testing.T, foreign map[string]bool) {
 // primary's lease ends nor stays as a ghost after it.
 func TestLeasesEndingWhileCutLeaveNoGhosts(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	p := newPair(t)
 	proxy, url := p.primary.Proxy(0)
 	p.config.Primary.Endpoints = []string{url}

@@ -171,8 +171,10 @@ func TestLoopAndChainAreRefused(t *testing.T) {
 // member where it knows one, reconnects where it does not, and there is no gap.
 func TestLeaderOfPrimaryKilledLeavesNoGap(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	for name, onlyLeader := range map[string]bool{"knows all members": false, "knows only the leader": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPair(t, testkit.Members(3))
 			leader := p.primary.LeaderIndex()
 			if onlyLeader {
@@ -204,6 +206,7 @@ func TestLeaderOfPrimaryKilledLeavesNoGap(t *testing.T) {
 // leader again, and then it goes on without a gap.
 func TestPrimaryWithoutLeaderMakesLagUnknown(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	p := newPair(t, testkit.Members(3))
 	d := p.start(t)
 	l := p.load(t)

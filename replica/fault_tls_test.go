@@ -37,6 +37,7 @@ func until(t *testing.T, moment time.Time) {
 // reads them again for every connection, and notices nothing.
 func TestShortCertificatesAreReloadedInPlace(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	p, proxy := secured(t, testkit.ClientLifetime(5*time.Second))
 	d := p.start(t)
 	d.wait(t, "streaming", streaming)
@@ -61,6 +62,7 @@ func TestShortCertificatesAreReloadedInPlace(t *testing.T) {
 // its place the replica goes on by itself.
 func TestExpiredCertificateIsNamedAndResumed(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		option  testkit.EtcdOption
 		reissue func(*testkit.Etcd)
@@ -69,6 +71,7 @@ func TestExpiredCertificateIsNamedAndResumed(t *testing.T) {
 		"server": {testkit.ServerLifetime(4 * time.Second), func(e *testkit.Etcd) { e.ReissueServer(time.Hour) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			issued := time.Now()
 			p, proxy := secured(t, tc.option)
 			d := p.start(t)
@@ -92,6 +95,7 @@ func TestExpiredCertificateIsNamedAndResumed(t *testing.T) {
 // does not cover is refused by name, and accepted when the file is replaced.
 func TestChangedAuthorityIsNamedAndResumed(t *testing.T) {
 	slow(t)
+	t.Parallel()
 	p, proxy := secured(t, testkit.TLS())
 	d := p.start(t)
 	d.wait(t, "streaming", streaming)
