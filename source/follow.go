@@ -19,7 +19,7 @@ const (
 	windowSize = 900
 	// windowsAhead is how many windows are read at once. Each holds a few
 	// messages of about 2 MiB until its turn comes.
-	windowsAhead = 8
+	windowsAhead = 16
 )
 
 // Follow is Watch for a span that may begin long ago. One watch catches up by
@@ -86,7 +86,7 @@ var errWindowEnd = errors.New("the window has been read")
 
 // startWindow reads windowSize revisions from the span's beginning on.
 func startWindow(ctx context.Context, client *clientv3.Client, span Span) *window {
-	w := &window{events: make(chan Events, 2)}
+	w := &window{events: make(chan Events, 1)}
 	end := span.From + windowSize // the first revision after it
 	go func() {
 		defer close(w.events)

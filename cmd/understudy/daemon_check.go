@@ -24,7 +24,11 @@ func (d *daemon) verify(ctx context.Context) {
 }
 
 const (
-	reconnectAfter = 5 * time.Second
+	// A check waits for a stream that is more than catchingUp revisions behind,
+	// but not for longer than catchUpPatience.
+	catchingUp      = 2000
+	catchUpPatience = time.Minute
+	reconnectAfter  = 5 * time.Second
 	// soonAfterCopy is how long after a copy the first check begins at the latest.
 	soonAfterCopy = time.Second
 )
@@ -84,8 +88,12 @@ func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides) error {
 
 // checkDue: only the leader checks, and only what has been filled.
 func (d *daemon) checkDue(now time.Time) bool {
-	if s := d.replica.State(); s.Phase != replica.Streaming && s.Phase != replica.Halted && s.Phase != replica.Paused {
+	s := d.replica.State()
+	if s.Phase != replica.Streaming && s.Phase != replica.Halted && s.Phase != replica.Paused {
 		return false
+	}
+	if s.Phase == replica.Streaming && s.Lag.Revisions > catchingUp && now.Sub(s.Since) < catchUpPatience {
+		return false // it would only hold up the catching up, and be old when that is done
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
