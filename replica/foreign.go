@@ -99,17 +99,25 @@ func (f *foreignKeys) add(key string, after kv.Revision) {
 // RememberSurplus records keys that a check found only on the standby, so that
 // no resync takes them for ours. It does nothing while this replica does not
 // replicate.
-func (r *Replica) RememberSurplus(ctx context.Context, keys []string) error {
+//
+// Where keys are all of them at the standby's revision through (0 = they are
+// not), the record is complete up to there, even if the guard had missed some.
+func (r *Replica) RememberSurplus(ctx context.Context, keys []string, through kv.Revision) error {
 	s := r.live.Load()
-	if s == nil {
+	if s == nil || !s.foreign.loaded() {
 		return nil
 	}
+	missed := s.foreign.complete() < through
 	for _, key := range keys {
-		if !s.foreign.has(key) {
+		// A record may be older than its key, which was created again.
+		if missed || !s.foreign.has(key) {
 			if err := s.remember(ctx, key, 0); err != nil {
 				return err
 			}
 		}
+	}
+	if missed {
+		s.foreign.extend(0, through)
 	}
 	return nil
 }
