@@ -58,13 +58,14 @@ var (
 	checkVerdict    = describe("check_verdict", "1 for the verdict on both sides as it is now.", "verdict")
 	lastCheck       = describe("last_check_timestamp_seconds", "When the last full comparison began; absent before the first.")
 	floorMargin     = describe("floor_margin_revisions", "How far the standby's etcd is above the primary's, at least; negative = below; absent while unknown.")
+	heldObjects     = describe("held_objects", "Objects that are held on the standby; absent while unknown.")
 	certificateEnds = describe("certificate_expiry_timestamp_seconds", "When a certificate that a connection depends on expires.", "side", "file")
 )
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{connected, stateIs, lagKnown, lagSeconds, lagRevisions, sourceRevision, standbyRevision,
-		events, bytesApplied, foreignWrites, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, certificateEnds} {
+		events, bytesApplied, foreignWrites, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, heldObjects, certificateEnds} {
 		out <- d
 	}
 	m.apply.Describe(out)
@@ -96,6 +97,9 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	}
 	if floor := r.floor(); floor.Known {
 		gauge(floorMargin, float64(*floor.Revisions))
+	}
+	if r.Held != nil {
+		gauge(heldObjects, float64(*r.Held))
 	}
 	counter(events, r.Events)
 	counter(bytesApplied, r.Bytes)

@@ -62,6 +62,7 @@ type Facts struct {
 	Report        *Report // of the daemon that leads or led; nil = none
 	Operation     string  // a change of roles that is under way; "" = none
 	OtherScope    bool    // the checkpoint was written with another scope
+	Held          *int64  // objects that are held on the standby; nil = unknown
 	Certificates  []Certificate
 }
 
@@ -96,6 +97,7 @@ type Status struct {
 	Checkpoint   *Checkpoint         `json:"checkpoint"`
 	Lag          Lag                 `json:"lag"`
 	Floor        Margin              `json:"floor"`
+	Held         *int64              `json:"held"` // objects held on the standby; null = unknown
 	Daemon       Daemon              `json:"daemon"`
 	Paused       *Pause              `json:"paused,omitempty"`
 	LastCheck    *Summary            `json:"lastCheck"`
@@ -111,7 +113,7 @@ func Judge(f Facts) Status {
 		Verdict: Protected, Reasons: []Reason{}, Warnings: []string{},
 		Time: f.Now, Pair: f.Pair, Primary: f.Primary, Standby: f.Standby, Checkpoint: f.Checkpoint,
 		Daemon: Daemon{Leader: f.Leader, State: "unknown"}, Paused: f.Paused, Operation: f.Operation,
-		Scope: map[string]Resource{}, Certificates: f.Certificates, Floor: f.floor(),
+		Scope: map[string]Resource{}, Certificates: f.Certificates, Floor: f.floor(), Held: f.Held,
 	}
 	if r := f.Report; r != nil {
 		s.LastCheck, s.Live = r.LastCheck, r.Live

@@ -49,6 +49,9 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	b.row("checkpoint", s.checkpointLine())
 	b.row("lag", s.Lag.line())
 	b.row("floor", s.Floor.Text())
+	if s.Held != nil && *s.Held > 0 {
+		b.row("held", number(*s.Held)+" objects, inert until they are released: understudy hold list")
+	}
 	b.row("daemon", s.daemonLine())
 	if s.Operation != "" {
 		b.row("operation", s.Operation)

@@ -38,6 +38,9 @@ func heldChange(key string, want scope.Wanted, revision kv.Revision) kv.Change {
 func (j *copyJob) forgetHeld(ctx context.Context) error {
 	var records []kv.Change
 	for key := range j.records {
+		if j.view.Scope.Key(key) == scope.Out {
+			continue // the object stays as it is, and its original must not be lost
+		}
 		records = append(records, kv.Change{Key: scope.HeldKey(key), Delete: true, Revision: j.rev})
 	}
 	if len(records) == 0 {

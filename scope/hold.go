@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -128,6 +129,14 @@ func (h *Holds) Hash() string {
 // Concerns reports whether objects of a resource may be held.
 func (h *Holds) Concerns(groupResource string) bool {
 	return h != nil && len(h.of[groupResource]) > 0
+}
+
+// Resources are those of which objects may be held, sorted.
+func (h *Holds) Resources() []string {
+	if h == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(h.of))
 }
 
 // Of are the holds of a resource, in the order in which they are laid over it.

@@ -17,9 +17,6 @@ import (
 	"github.com/understudy-dr/understudy/source"
 )
 
-// heldPrefix is where the originals of held objects are kept.
-const heldPrefix = sink.Root + "held/"
-
 // SimulateOptions of a simulation.
 type SimulateOptions struct {
 	// Standby is how the standby's API servers encrypt; nil where nobody said.
@@ -130,7 +127,7 @@ func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, floo
 	}
 	s.judgeCheckpoint(into, floor, err)
 
-	resp, err = standby.Get(ctx, heldPrefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), at)
+	resp, err = standby.Get(ctx, scope.HeldPrefix+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), at)
 	if err != nil {
 		return fmt.Errorf("read what is held: %w", compacted(err))
 	}
@@ -142,7 +139,7 @@ func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, floo
 
 // noteHeld counts an original; the rest of its key is that of the object.
 func (s *simulator) noteHeld(key string) {
-	of := "/" + strings.TrimLeft(strings.TrimPrefix(key, heldPrefix), "/")
+	of := strings.TrimPrefix(key, scope.HeldPrefix)
 	k, ok := registry.ParseKey(s.prefix, of)
 	if !ok {
 		return

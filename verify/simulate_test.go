@@ -116,7 +116,7 @@ func TestSimulateAManagementCluster(t *testing.T) {
 		t.Error("two simulations of one revision differ")
 	}
 
-	s.put(s.sides.Standby, heldPrefix+"registry/cluster.x-k8s.io/clusters/a/b", []byte("{}"))
+	s.put(s.sides.Standby, scope.HeldKey("/registry/cluster.x-k8s.io/clusters/a/b"), []byte("{}"))
 	set := keyBelow(t, keys, "/registry/cluster.x-k8s.io/machinesets/")
 	s.remove(s.sides.Standby, set)
 	s.put(s.sides.Standby, keyBelow(t, keys, "/registry/configmaps/clusters-"), []byte(`{"apiVersion":"v1","kind":"Con`))

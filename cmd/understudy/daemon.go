@@ -39,6 +39,7 @@ type daemon struct {
 	lastCheck verify.Report
 	scope     map[string]verify.Resource // as the last check that went through counted it
 	foreign   int64
+	held      *int64 // objects on the standby; nil = unknown
 }
 
 func runSync(ctx context.Context, app *app, pair *config.Pair) error {

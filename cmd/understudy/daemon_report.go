@@ -7,6 +7,7 @@ import (
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/hold"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/role"
@@ -34,7 +35,7 @@ func (d *daemon) report() console.Report {
 	r.Live = live.Summary()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r.Foreign = d.foreign
+	r.Foreign, r.Held = d.foreign, d.held
 	if !d.checkedAt.IsZero() {
 		r.LastCheck = consoleCheck(d.lastCheck).Summary()
 	}
@@ -91,6 +92,7 @@ func (d *daemon) Facts() console.Facts {
 		Standby:      sideOf(d.pair.Standby.Name, s.Standby, s.StandbyReached),
 		Report:       &r,
 		Certificates: r.Certificates,
+		Held:         r.Held,
 	}
 	if s.Phase != replica.Waiting {
 		f.Leader = r.Identity
@@ -150,11 +152,25 @@ func (d *daemon) publishConnected(ctx context.Context) error {
 	}
 }
 
+// countHeld asks the standby; where it does not answer, the number is unknown.
+func (d *daemon) countHeld(ctx context.Context, standby *cluster.Cluster) {
+	attempt, cancel := context.WithTimeout(ctx, console.ReportEvery)
+	defer cancel()
+	var held *int64
+	if n, err := hold.Count(attempt, standby.Client); err == nil {
+		held = &n
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.held = held
+}
+
 func (d *daemon) publishOnce(ctx context.Context, standby *cluster.Cluster) error {
 	s := d.replica.State()
 	if s.Phase == replica.Waiting || !s.Checkpoint.Exists() {
 		return nil // not ours to speak, or nothing of ours is there yet
 	}
+	d.countHeld(ctx, standby)
 	raw, err := d.report().Encode()
 	if err != nil {
 		return err

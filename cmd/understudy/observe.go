@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/hold"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
@@ -111,6 +112,11 @@ func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
 	if pause != nil {
 		f.Paused = &console.Pause{Since: pause.Since, By: pause.By, Reason: pause.Reason}
 	}
+	held, err := hold.Count(ctx, client)
+	if err != nil {
+		return err
+	}
+	f.Held = &held
 	resp, err := client.Get(ctx, sink.ReportKey)
 	if err != nil {
 		return fmt.Errorf("read the daemon's report: %w", err)

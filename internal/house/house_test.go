@@ -24,7 +24,7 @@ var (
 	vocabulary = []string{"kv", "remedy"}
 	pure       = []string{"registry", "scope"}
 	systems    = []string{"source", "sink", "role", "cluster", "node", "store", "dns", "pki", "datadir", "kube"}
-	features   = []string{"replica", "verify", "backup", "restore", "objects", "failover"}
+	features   = []string{"replica", "verify", "backup", "restore", "objects", "failover", "hold"}
 	faces      = []string{"config", "console"}
 )
 
@@ -54,6 +54,7 @@ var allowed = map[string][]string{
 	"restore":  union(vocabulary, pure, systems, []string{"backup"}),
 	"objects":  union(vocabulary, pure, systems, []string{"backup"}),
 	"failover": union(vocabulary, pure, systems),
+	"hold":     union(vocabulary, pure, systems),
 
 	"config":  vocabulary,
 	"console": vocabulary,

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/hold"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+)
+
+type holdOptions struct {
+	cluster string
+	yes     bool
+	limit   int
+	output  output
+}
+
+func newHoldCmd(app *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "hold",
+		Short: "Show what is kept inert on the standby, release it, or hold it again",
+		Long: `Objects that would act on what the primary still owns stand on the standby in an
+inert form: Clusters paused, Deployments at no replicas, CronJobs suspended, and
+what the configuration names. Their originals are kept beside them in its etcd.
+
+All three need the standby only; the primary may be gone. See docs/holds.md.`,
+	}
+	cmd.AddCommand(newHoldListCmd(app), newHoldReleaseCmd(app), newHoldApplyCmd(app))
+	return cmd
+}
+
+func newHoldListCmd(app *app) *cobra.Command {
+	var opts holdOptions
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List what is held, since when, and what the hold changes",
+		Long: `Also says which of them somebody has changed on the standby since: a release
+leaves those alone. Writes nothing.
+
+Exit status: 0 listed, 6 some were changed.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStandby(cmd, app, opts, func(ctx context.Context, h holder) error { return h.list(ctx) })
+		},
+	}
+	addHoldFlags(cmd, &opts)
+	return cmd
+}
+
+func newHoldReleaseCmd(app *app) *cobra.Command {
+	var opts holdOptions
+	cmd := &cobra.Command{
+		Use:   "release",
+		Short: "Put the originals of held objects back, so that the standby's controllers act on them",
+		Long: `Each original goes back with the fields that are the standby's own, and its record
+is deleted, in one transaction for an owner and what hangs on it. What somebody
+has changed on the standby since it was held is left, and named.
+
+It is refused while a daemon replicates: that would hold them again. For the same
+reason replication stays paused afterwards, or ends.
+
+Exit status: 0 released, 4 refused, 5 lost a race, 6 some were left, 7 outcome unknown.`,
+		Example: indent(`
+understudy pause --reason "primary is lost"
+understudy hold release --cluster clusters-a/prod   # the canary
+understudy hold release`),
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStandby(cmd, app, opts, func(ctx context.Context, h holder) error { return h.release(ctx) })
+		},
+	}
+	addHoldFlags(cmd, &opts)
+	cmd.Flags().BoolVar(&opts.yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func newHoldApplyCmd(app *app) *cobra.Command {
+	var opts holdOptions
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Hold again what was released, or what somebody has set going",
+		Long: `Puts every replicated object that the configuration holds into its inert form, and
+keeps what it was. What is inert already stays as it is, so it may be repeated.
+Refused while a daemon replicates, and on a cluster that is no standby.
+
+Exit status: 0 held, 4 refused, 5 lost a race, 6 some were left, 7 outcome unknown.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStandby(cmd, app, opts, func(ctx context.Context, h holder) error { return h.apply(ctx) })
+		},
+	}
+	addHoldFlags(cmd, &opts)
+	cmd.Flags().BoolVar(&opts.yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func addHoldFlags(cmd *cobra.Command, opts *holdOptions) {
+	cmd.Flags().StringVar(&opts.cluster, "cluster", "", "only the Cluster of Cluster API `NAMESPACE/NAME` and what hangs on it")
+	cmd.Flags().IntVar(&opts.limit, "limit", 100, "list at most `N` objects, 0 = all")
+	addOutputFlag(cmd, &opts.output)
+}
+
+// holder is what the three commands share.
+type holder struct {
+	pair           *config.Pair
+	view           *scope.View
+	client         *clientv3.Client
+	opts           holdOptions
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func withStandby(cmd *cobra.Command, app *app, opts holdOptions, run func(context.Context, holder) error) error {
+	if opts.limit < 0 {
+		return usageError(cmd, fmt.Errorf("--limit %d: it must be a number from 0 (all) on", opts.limit))
+	}
+	pair, err := app.loadConfig()
+	if err != nil {
+		return err
+	}
+	view, err := newView(pair)
+	if err != nil {
+		return err
+	}
+	standby, err := dial(cmd.Context(), pair.Standby)
+	if err != nil {
+		return err
+	}
+	defer standby.Close()
+	return run(cmd.Context(), holder{pair, view, standby.Client, opts, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()})
+}
+
+func (h holder) limits() sink.Limits {
+	return sink.Limits{MaxOps: h.pair.Standby.Etcd.MaxTxnOps, MaxBytes: int(h.pair.Standby.Etcd.MaxRequestBytes)}
+}
+
+func (h holder) list(ctx context.Context) error {
+	items, err := hold.List(ctx, h.client, h.view, h.opts.cluster)
+	if err != nil {
+		return err
+	}
+	r := newHoldReport(h, "list", items)
+	if err := h.opts.output.write(h.stdout, r); err != nil {
+		return err
+	}
+	return leftover(r.Changed > 0)
+}
+
+func (h holder) release(ctx context.Context) error {
+	if err := h.may("release"); err != nil {
+		return err
+	}
+	if _, _, err := role.Quiet(ctx, h.client); err != nil {
+		return &remedy.Error{Op: "hold release", Err: err, Remedy: remedy.Of(err), Code: remedy.CodeOf(err)}
+	}
+	items, err := hold.List(ctx, h.client, h.view, h.opts.cluster)
+	if err != nil {
+		return err
+	}
+	return h.act(ctx, newHoldReport(h, "release", items), func() (hold.Outcome, error) {
+		return hold.Release(ctx, h.client, h.view, items, h.limits())
+	})
+}
+
+func (h holder) apply(ctx context.Context) error {
+	if err := h.may("apply"); err != nil {
+		return err
+	}
+	items, err := hold.Candidates(ctx, h.client, h.view, h.opts.cluster)
+	if err != nil {
+		return err
+	}
+	return h.act(ctx, newHoldReport(h, "apply", items), func() (hold.Outcome, error) {
+		return hold.Apply(ctx, h.client, h.view, items, h.limits())
+	})
+}
+
+// may refuses to act where nobody has said yes and nobody can be asked.
+func (h holder) may(action string) error {
+	if h.opts.yes || canAsk(h.stdin) {
+		return nil
+	}
+	return &remedy.Error{Op: "hold " + action, Err: errors.New("there is no terminal to ask on"),
+		Remedy: "understudy hold list, then: understudy hold " + action + " --yes", Code: remedy.Usage}
+}
+
+func (h holder) act(ctx context.Context, r holdReport, do func() (hold.Outcome, error)) error {
+	if !h.opts.yes && r.Count > 0 {
+		fmt.Fprintf(h.stderr, "This writes up to %d objects on %s. Type its name to go on: ", r.Count, r.Standby)
+		line, _ := bufio.NewReader(h.stdin).ReadString('\n')
+		if strings.TrimSpace(line) != r.Standby {
+			return &remedy.Error{Op: "hold " + r.Action, Err: errors.New("not confirmed; nothing was changed"), Code: remedy.Refused}
+		}
+	}
+	outcome, err := do()
+	r.Outcome = &outcome
+	if err := errors.Join(err, h.opts.output.write(h.stdout, r)); err != nil {
+		return err
+	}
+	return leftover(len(outcome.Left) > 0)
+}
+
+// holdReport is what is held and, after release and apply, what became of it.
+type holdReport struct {
+	Standby string        `json:"standby"`
+	Cluster string        `json:"cluster,omitempty"` // that the list is restricted to
+	Action  string        `json:"action"`            // list, release, apply
+	Count   int           `json:"count"`
+	Changed int           `json:"changed"` // how many of them somebody has changed or deleted, or cannot be read
+	Items   []hold.Item   `json:"items"`   // cut off at --limit
+	Outcome *hold.Outcome `json:"outcome,omitempty"`
+
+	describe func(key string) string
+}
+
+func newHoldReport(h holder, action string, items []hold.Item) holdReport {
+	r := holdReport{Standby: h.pair.Standby.Name, Cluster: h.opts.cluster, Action: action, Count: len(items), describe: describer(h.view)}
+	for _, i := range items {
+		if i.State != hold.Held && i.State != "" {
+			r.Changed++
+		}
+	}
+	if h.opts.limit > 0 && len(items) > h.opts.limit {
+		items = items[:h.opts.limit]
+	}
+	r.Items = append([]hold.Item{}, items...)
+	return r
+}
+
+func (r holdReport) writeTable(w io.Writer) error {
+	var b strings.Builder
+	if r.Outcome == nil {
+		r.writeList(&b)
+	} else {
+		r.writeOutcome(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r holdReport) writeList(b *strings.Builder) {
+	if r.Count == 0 {
+		b.WriteString("nothing is held on " + r.Standby + "\n")
+		return
+	}
+	for _, i := range r.Items {
+		since := fmt.Sprintf("revision %d", i.SinceRevision)
+		if i.Since != nil {
+			since = i.Since.Local().Format(time.DateTime)
+		}
+		what := strings.Join(i.Patch, ", ")
+		if what == "" {
+			what = "no longer held by the configuration: the next sync releases it"
+		}
+		fmt.Fprintf(b, "%-10s  %-20s  %s  %s\n", i.State, since, r.describe(i.Key), what)
+		if i.Why != "" {
+			fmt.Fprintf(b, "            %s\n", i.Why)
+		}
+	}
+	if more := r.Count - len(r.Items); more > 0 {
+		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
+	}
+	fmt.Fprintf(b, "\n%d objects are held on %s", r.Count, r.Standby)
+	if r.Changed > 0 {
+		fmt.Fprintf(b, "; %d of them are no longer as they were written, and a release would leave them", r.Changed)
+	}
+	b.WriteString("\n")
+}
+
+func (r holdReport) writeOutcome(b *strings.Builder) {
+	for _, l := range r.Outcome.Left {
+		fmt.Fprintf(b, "left    %s  %s\n        %s\n", r.describe(l.Key), l.Key, l.Why)
+	}
+	if r.Action == "apply" {
+		fmt.Fprintf(b, "held %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
+		return
+	}
+	fmt.Fprintf(b, "released %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
+	if len(r.Outcome.Left) > 0 {
+		b.WriteString("what was changed there: understudy hold list; put it right with kubectl\n")
+	}
+	b.WriteString("the next sync would hold them again: keep replication paused, or end the daemon\n")
+}

@@ -1,0 +1,263 @@
+package hold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// Outcome is what a release or an application did.
+type Outcome struct {
+	Done    int    `json:"done"`    // objects written
+	Already int    `json:"already"` // objects that needed nothing
+	Left    []Left `json:"left"`    // objects that were left as they are
+}
+
+// Left is an object that was left as it is.
+type Left struct {
+	Key string `json:"key"`
+	Why string `json:"why"`
+}
+
+// Release puts the originals of items back and deletes their records, a tree
+// in one transaction where it fits, owners first. Objects that somebody has
+// changed are left.
+func Release(ctx context.Context, standby *clientv3.Client, view *scope.View, items []Item, limits sink.Limits) (Outcome, error) {
+	_, fence, err := role.Quiet(ctx, standby)
+	if err != nil {
+		return Outcome{Left: []Left{}}, as("release", err)
+	}
+	a := act{op: "release", standby: standby, view: view, fence: fence, decide: release}
+	return a.all(ctx, items, limits)
+}
+
+// Apply puts every object in scope that a hold is for into its held form, and
+// what it was beside it. Keys that only the standby has by its own are left
+// alone. It may be repeated. The items are those of Candidates.
+func Apply(ctx context.Context, standby *clientv3.Client, view *scope.View, items []Item, limits sink.Limits) (Outcome, error) {
+	state, fence, err := role.Quiet(ctx, standby)
+	if err != nil {
+		return Outcome{Left: []Left{}}, as("apply", err)
+	}
+	if state.Role != role.Standby {
+		return Outcome{Left: []Left{}}, &remedy.Error{Op: "apply the holds", Code: remedy.Refused,
+			Err:    fmt.Errorf("the cluster is not a standby; its role is %q", state.Role),
+			Remedy: "see: understudy status"}
+	}
+	a := act{op: "apply", standby: standby, view: view, fence: fence, decide: apply}
+	return a.all(ctx, items, limits)
+}
+
+func as(op string, err error) error {
+	return &remedy.Error{Op: op + " the holds", Err: err, Remedy: remedy.Of(err), Code: remedy.CodeOf(err)}
+}
+
+// Candidates are the objects of the standby that Apply would change: in scope,
+// of a kind that is held, not inert, and not the standby's own.
+func Candidates(ctx context.Context, standby *clientv3.Client, view *scope.View, cluster string) ([]Item, error) {
+	own := map[string]bool{}
+	err := source.Each(ctx, standby, sink.SurplusPrefix+"/", kv.PrefixEnd(sink.SurplusPrefix+"/"), 0, func(p kv.Pair) error {
+		own[p.Key[len(sink.SurplusPrefix):]] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read which keys are the standby's own: %w", err)
+	}
+	items := []Item{}
+	for _, gr := range view.Holds.Resources() {
+		dir := registry.ResourcePrefix(view.Scope.RegistryPrefix(), gr)
+		err := source.Each(ctx, standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
+			if item, ok := candidate(view, gr, p); ok && !own[p.Key] {
+				items = append(items, item)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the %s: %w", gr, err)
+		}
+	}
+	if cluster != "" {
+		belongs, err := hangsOn(ctx, standby, view, cluster, 0, nil)
+		if err != nil {
+			return nil, err
+		}
+		items = slices.DeleteFunc(items, func(i Item) bool { return !belongs(i.Key) })
+	}
+	return items, nil
+}
+
+func candidate(view *scope.View, gr string, p kv.Pair) (Item, bool) {
+	w := apply(view, p.Key, nil, &p)
+	if w.value == nil && w.leave == "" {
+		return Item{}, false
+	}
+	parsed, _ := registry.ParseKey(view.Scope.RegistryPrefix(), p.Key) // apply has done so
+	item := Item{Key: p.Key, Kind: registry.Kind(gr), Namespace: parsed.Namespace, Name: parsed.Name, Patch: []string{}, Why: w.leave}
+	if plain, err := plainOf(view, p.Key, p.Value); err == nil {
+		item.meta, _ = registry.ReadMeta(plain)
+		if held, _, err := view.Holds.Apply(gr, plain); err == nil {
+			item.Patch = differences(plain, held)
+		}
+	}
+	return item, true
+}
+
+// act carries decisions out, tree by tree.
+type act struct {
+	op      string
+	standby *clientv3.Client
+	view    *scope.View
+	fence   []clientv3.Cmp
+	decide  func(view *scope.View, key string, record, object *kv.Pair) write
+	out     Outcome
+}
+
+func (a *act) all(ctx context.Context, items []Item, limits sink.Limits) (Outcome, error) {
+	a.out.Left = []Left{}
+	ops := limits.MaxOps
+	if ops == 0 {
+		ops = 128
+	}
+	most := min(atOnce, max(1, (ops-len(a.fence))/2)) // two operations and two compares each
+	for _, tree := range trees(items) {
+		for some := range slices.Chunk(tree, most) {
+			keys := make([]string, len(some))
+			for i, item := range some {
+				keys[i] = item.Key
+			}
+			if err := a.some(ctx, keys, limits); err != nil {
+				return a.out, err
+			}
+		}
+	}
+	return a.out, nil
+}
+
+// some acts on a few keys at once, or one by one where they are too large for that.
+func (a *act) some(ctx context.Context, keys []string, limits sink.Limits) error {
+	for attempt := 1; ; attempt++ {
+		records, objects, err := a.look(ctx, keys)
+		if err != nil {
+			return err
+		}
+		size, result := 0, Outcome{}
+		compares, ops := slices.Clone(a.fence), []clientv3.Op{}
+		for _, key := range keys {
+			w := a.decide(a.view, key, records[key], objects[key])
+			switch {
+			case w.leave != "":
+				result.Left = append(result.Left, Left{key, w.leave})
+				continue
+			case w.value == nil:
+				result.Already++
+				continue
+			}
+			result.Done++
+			size += 2*len(key) + len(w.value) + len(w.record) + 128
+			compares = append(compares,
+				clientv3.Compare(clientv3.ModRevision(key), "=", int64(modRevision(objects[key]))),
+				clientv3.Compare(clientv3.ModRevision(scope.HeldKey(key)), "=", int64(modRevision(records[key]))))
+			ops = append(ops, clientv3.OpPut(key, string(w.value)))
+			switch {
+			case w.keep:
+			case w.record != nil:
+				ops = append(ops, clientv3.OpPut(scope.HeldKey(key), string(w.record)))
+			default:
+				ops = append(ops, clientv3.OpDelete(scope.HeldKey(key)))
+			}
+		}
+		if room := limits.MaxBytes * 2 / 3; len(keys) > 1 && size > max(room, 1<<19) {
+			half := len(keys) / 2
+			if err := a.some(ctx, keys[:half], limits); err != nil {
+				return err
+			}
+			return a.some(ctx, keys[half:], limits)
+		}
+		done, err := a.commit(ctx, compares, ops)
+		if err != nil {
+			return err
+		}
+		if done {
+			a.out.Done += result.Done
+			a.out.Already += result.Already
+			a.out.Left = append(a.out.Left, result.Left...)
+			return nil
+		}
+		if attempt == attempts {
+			return &remedy.Error{Op: a.op + " the holds", Err: fmt.Errorf("%s is written all the time", keys[0]),
+				Remedy: "the same command again does the rest", Code: remedy.LostRace}
+		}
+		select {
+		case <-time.After(time.Duration(attempt) * 20 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// commit reports whether the compares held. Where those of the fence do not,
+// it is an error.
+func (a *act) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv3.Op) (bool, error) {
+	if len(ops) == 0 {
+		return true, nil
+	}
+	resp, err := a.standby.Txn(ctx).If(compares...).Then(ops...).Commit()
+	if err != nil {
+		return false, &remedy.Error{Op: a.op + " the holds", Err: err,
+			Remedy: "whether the last ones were written is unknown; the same command again does the rest", Code: remedy.Unknown}
+	}
+	if resp.Succeeded {
+		return true, nil
+	}
+	fence, err := a.standby.Txn(ctx).If(a.fence...).Commit()
+	if err != nil {
+		return false, fmt.Errorf("read who may write to the standby: %w", err)
+	}
+	if !fence.Succeeded {
+		return false, &remedy.Error{Op: a.op + " the holds", Err: errors.New("the role of the cluster has changed, or replication was resumed meanwhile"),
+			Remedy: "see: understudy status; the same command again does the rest", Code: remedy.LostRace}
+	}
+	return false, nil
+}
+
+// look reads records and objects as they are now.
+func (a *act) look(ctx context.Context, keys []string) (records, objects map[string]*kv.Pair, err error) {
+	objects, records = map[string]*kv.Pair{}, map[string]*kv.Pair{}
+	for some := range slices.Chunk(keys, atOnce/2) {
+		var all []string
+		for _, key := range some {
+			all = append(all, key, scope.HeldKey(key))
+		}
+		pairs, err := source.Get(ctx, a.standby, all, 0)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the standby: %w", err)
+		}
+		there := map[string]*kv.Pair{}
+		for i := range pairs {
+			there[pairs[i].Key] = &pairs[i]
+		}
+		for _, key := range some {
+			objects[key], records[key] = there[key], there[scope.HeldKey(key)]
+		}
+	}
+	return records, objects, nil
+}
+
+func modRevision(p *kv.Pair) kv.Revision {
+	if p == nil {
+		return 0
+	}
+	return p.ModRevision
+}
