@@ -49,7 +49,8 @@ type Report struct {
 	Errors  map[string]int64 `json:"errors,omitempty"`  // by reason
 	Foreign int64            `json:"foreign"`           // writes of others to keys in scope on the standby
 
-	Held *int64 `json:"held,omitempty"` // objects that are held on the standby; nil: unknown
+	Held      *int64 `json:"held,omitempty"`      // objects that are held on the standby; nil: unknown
+	HoldError string `json:"holdError,omitempty"` // why workloads of the standby are not kept at zero
 
 	LastCheck *Summary            `json:"lastCheck,omitempty"` // nil: none yet
 	Live      *Summary            `json:"live,omitempty"`      // the live account; nil: none

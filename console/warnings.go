@@ -26,6 +26,12 @@ var warnings = []func(Facts) []string{
 		return nil
 	},
 	func(f Facts) []string {
+		if f.speaks() && f.Report.HoldError != "" {
+			return []string{"workloads of the standby may have Pods that hold.workloads keeps at zero: " + f.Report.HoldError}
+		}
+		return nil
+	},
+	func(f Facts) []string {
 		if f.speaks() && f.Report.Foreign > 0 {
 			return []string{number(f.Report.Foreign) + " writes of others to keys in scope on the standby since the daemon started"}
 		}

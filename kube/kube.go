@@ -1,6 +1,6 @@
 // Package kube asks the API servers of one cluster.
 //
-// It reads only, and retries nothing. Every question is bounded in time; what
+// It reads, but for Scale, and retries nothing. Every question is bounded in time; what
 // was not answered is an error, never a guess.
 package kube
 

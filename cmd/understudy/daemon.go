@@ -40,6 +40,7 @@ type daemon struct {
 	scope     map[string]verify.Resource // as the last check that went through counted it
 	foreign   int64
 	held      *int64 // objects on the standby; nil = unknown
+	holdError string // why workloads are not kept at zero
 }
 
 func runSync(ctx context.Context, app *app, pair *config.Pair) error {
@@ -64,6 +65,7 @@ func runSync(ctx context.Context, app *app, pair *config.Pair) error {
 	group.Go(func() error { return d.replica.Run(ctx) })
 	group.Go(func() error { d.verify(ctx); return nil })
 	group.Go(func() error { d.publish(ctx); return nil })
+	group.Go(func() error { d.holdWorkloads(ctx); return nil })
 	group.Go(func() error { return d.serve(ctx, listener) })
 	err = group.Wait()
 	app.log.Info("ended")

@@ -35,7 +35,7 @@ func (d *daemon) report() console.Report {
 	r.Live = live.Summary()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r.Foreign, r.Held = d.foreign, d.held
+	r.Foreign, r.Held, r.HoldError = d.foreign, d.held, d.holdError
 	if !d.checkedAt.IsZero() {
 		r.LastCheck = consoleCheck(d.lastCheck).Summary()
 	}

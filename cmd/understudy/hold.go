@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/hold"
+	"github.com/understudy-dr/understudy/kube"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
@@ -151,7 +151,11 @@ func (h holder) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := newHoldReport(h, "list", items)
+	workloads, err := hold.Workloads(ctx, h.client)
+	if err != nil {
+		return err
+	}
+	r := newHoldReport(h, "list", items, workloads)
 	if err := h.opts.output.write(h.stdout, r); err != nil {
 		return err
 	}
@@ -169,8 +173,24 @@ func (h holder) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.act(ctx, newHoldReport(h, "release", items), func() (hold.Outcome, error) {
-		return hold.Release(ctx, h.client, h.view, items, h.limits())
+	var workloads []hold.Workload
+	if h.opts.cluster == "" {
+		if workloads, err = hold.Workloads(ctx, h.client); err != nil {
+			return err
+		}
+	}
+	return h.act(ctx, newHoldReport(h, "release", items, workloads), func(r *holdReport) error {
+		outcome, err := hold.Release(ctx, h.client, h.view, items, h.limits())
+		if r.Outcome = &outcome; err != nil || len(workloads) == 0 {
+			return err
+		}
+		api, err := h.api()
+		if err != nil {
+			return err
+		}
+		scaled, err := hold.ReleaseWorkloads(ctx, h.client, api, workloads)
+		r.Scaled = &scaled
+		return err
 	})
 }
 
@@ -182,9 +202,32 @@ func (h holder) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.act(ctx, newHoldReport(h, "apply", items), func() (hold.Outcome, error) {
-		return hold.Apply(ctx, h.client, h.view, items, h.limits())
+	return h.act(ctx, newHoldReport(h, "apply", items, nil), func(r *holdReport) error {
+		outcome, err := hold.Apply(ctx, h.client, h.view, items, h.limits())
+		if r.Outcome = &outcome; err != nil || len(h.pair.Hold.Workloads) == 0 || h.opts.cluster != "" {
+			return err
+		}
+		_, fence, err := role.Quiet(ctx, h.client)
+		if err != nil {
+			return err
+		}
+		api, err := h.api()
+		if err != nil {
+			return err
+		}
+		scaled, err := hold.KeepAtZero(ctx, h.client, api, selections(h.pair), fence)
+		r.Scaled = &hold.Outcome{Done: len(scaled), Left: []hold.Left{}}
+		return err
 	})
+}
+
+// api is the standby's API server.
+func (h holder) api() (*kube.API, error) {
+	if h.pair.Standby.Kubeconfig == "" {
+		return nil, &remedy.Error{Op: "scale the workloads", Err: errors.New("standby.kubeconfig is not set"),
+			Remedy: "set it in " + h.pair.File() + ", then again", Code: remedy.Usage}
+	}
+	return kube.Open(h.pair.Standby.Kubeconfig)
 }
 
 // may refuses to act where nobody has said yes and nobody can be asked.
@@ -196,100 +239,17 @@ func (h holder) may(action string) error {
 		Remedy: "understudy hold list, then: understudy hold " + action + " --yes", Code: remedy.Usage}
 }
 
-func (h holder) act(ctx context.Context, r holdReport, do func() (hold.Outcome, error)) error {
-	if !h.opts.yes && r.Count > 0 {
-		fmt.Fprintf(h.stderr, "This writes up to %d objects on %s. Type its name to go on: ", r.Count, r.Standby)
+func (h holder) act(ctx context.Context, r holdReport, do func(*holdReport) error) error {
+	if !h.opts.yes && r.Count+len(r.Workloads) > 0 {
+		fmt.Fprintf(h.stderr, "This writes up to %d objects on %s. Type its name to go on: ", r.Count+len(r.Workloads), r.Standby)
 		line, _ := bufio.NewReader(h.stdin).ReadString('\n')
 		if strings.TrimSpace(line) != r.Standby {
 			return &remedy.Error{Op: "hold " + r.Action, Err: errors.New("not confirmed; nothing was changed"), Code: remedy.Refused}
 		}
 	}
-	outcome, err := do()
-	r.Outcome = &outcome
+	err := do(&r)
 	if err := errors.Join(err, h.opts.output.write(h.stdout, r)); err != nil {
 		return err
 	}
-	return leftover(len(outcome.Left) > 0)
-}
-
-// holdReport is what is held and, after release and apply, what became of it.
-type holdReport struct {
-	Standby string        `json:"standby"`
-	Cluster string        `json:"cluster,omitempty"` // that the list is restricted to
-	Action  string        `json:"action"`            // list, release, apply
-	Count   int           `json:"count"`
-	Changed int           `json:"changed"` // how many of them somebody has changed or deleted, or cannot be read
-	Items   []hold.Item   `json:"items"`   // cut off at --limit
-	Outcome *hold.Outcome `json:"outcome,omitempty"`
-
-	describe func(key string) string
-}
-
-func newHoldReport(h holder, action string, items []hold.Item) holdReport {
-	r := holdReport{Standby: h.pair.Standby.Name, Cluster: h.opts.cluster, Action: action, Count: len(items), describe: describer(h.view)}
-	for _, i := range items {
-		if i.State != hold.Held && i.State != "" {
-			r.Changed++
-		}
-	}
-	if h.opts.limit > 0 && len(items) > h.opts.limit {
-		items = items[:h.opts.limit]
-	}
-	r.Items = append([]hold.Item{}, items...)
-	return r
-}
-
-func (r holdReport) writeTable(w io.Writer) error {
-	var b strings.Builder
-	if r.Outcome == nil {
-		r.writeList(&b)
-	} else {
-		r.writeOutcome(&b)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (r holdReport) writeList(b *strings.Builder) {
-	if r.Count == 0 {
-		b.WriteString("nothing is held on " + r.Standby + "\n")
-		return
-	}
-	for _, i := range r.Items {
-		since := fmt.Sprintf("revision %d", i.SinceRevision)
-		if i.Since != nil {
-			since = i.Since.Local().Format(time.DateTime)
-		}
-		what := strings.Join(i.Patch, ", ")
-		if what == "" {
-			what = "no longer held by the configuration: the next sync releases it"
-		}
-		fmt.Fprintf(b, "%-10s  %-20s  %s  %s\n", i.State, since, r.describe(i.Key), what)
-		if i.Why != "" {
-			fmt.Fprintf(b, "            %s\n", i.Why)
-		}
-	}
-	if more := r.Count - len(r.Items); more > 0 {
-		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
-	}
-	fmt.Fprintf(b, "\n%d objects are held on %s", r.Count, r.Standby)
-	if r.Changed > 0 {
-		fmt.Fprintf(b, "; %d of them are no longer as they were written, and a release would leave them", r.Changed)
-	}
-	b.WriteString("\n")
-}
-
-func (r holdReport) writeOutcome(b *strings.Builder) {
-	for _, l := range r.Outcome.Left {
-		fmt.Fprintf(b, "left    %s  %s\n        %s\n", r.describe(l.Key), l.Key, l.Why)
-	}
-	if r.Action == "apply" {
-		fmt.Fprintf(b, "held %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
-		return
-	}
-	fmt.Fprintf(b, "released %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
-	if len(r.Outcome.Left) > 0 {
-		b.WriteString("what was changed there: understudy hold list; put it right with kubectl\n")
-	}
-	b.WriteString("the next sync would hold them again: keep replication paused, or end the daemon\n")
+	return leftover(len(r.Outcome.Left) > 0 || r.Scaled != nil && len(r.Scaled.Left) > 0)
 }

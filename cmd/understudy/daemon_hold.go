@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/hold"
+	"github.com/understudy-dr/understudy/kube"
+)
+
+// workloadsEvery is how often the standby's own workloads are looked at that
+// shall have no Pod.
+const workloadsEvery = 30 * time.Second
+
+// holdWorkloads keeps them at zero until ctx ends, as long as the cluster is a
+// standby and replication is not paused.
+func (d *daemon) holdWorkloads(ctx context.Context) {
+	if len(d.pair.Hold.Workloads) == 0 {
+		return
+	}
+	for ctx.Err() == nil {
+		wait := workloadsEvery
+		standing, err := d.holdWorkloadsOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			d.app.log.Warn("cannot keep workloads at zero", "error", err)
+		}
+		if !standing {
+			wait = reconnectAfter // its role is about to be written, or the pause to end
+		}
+		d.mu.Lock()
+		d.holdError = ""
+		if err != nil {
+			d.holdError = oneLine(err)
+		}
+		d.mu.Unlock()
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (d *daemon) holdWorkloadsOnce(ctx context.Context) (standing bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, workloadsEvery)
+	defer cancel()
+	standby, err := dial(ctx, d.pair.Standby)
+	if err != nil {
+		return false, err
+	}
+	defer standby.Close()
+	fence, standing, err := hold.Standing(ctx, standby.Client)
+	if err != nil || !standing {
+		return false, err
+	}
+	api, err := kube.Open(d.pair.Standby.Kubeconfig)
+	if err != nil {
+		return true, err
+	}
+	done, err := hold.KeepAtZero(ctx, standby.Client, api, selections(d.pair), fence)
+	for _, w := range done {
+		d.app.log.Info("scaled to zero while the cluster is standby", "namespace", w.Namespace, "deployment", w.Name, "replicas", w.Replicas)
+	}
+	return true, err
+}
+
+// selections is the seam between the configuration and package hold.
+func selections(p *config.Pair) []hold.Selection {
+	var out []hold.Selection
+	for _, w := range p.Hold.Workloads {
+		out = append(out, hold.Selection(w))
+	}
+	return out
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/understudy-dr/understudy/hold"
+)
+
+// holdReport is what is held and, after release and apply, what became of it.
+type holdReport struct {
+	Standby string      `json:"standby"`
+	Cluster string      `json:"cluster,omitempty"` // that the list is restricted to
+	Action  string      `json:"action"`            // list, release, apply
+	Count   int         `json:"count"`
+	Changed int         `json:"changed"` // how many of them somebody has changed or deleted, or cannot be read
+	Items   []hold.Item `json:"items"`   // cut off at --limit
+	// Workloads of the standby's own that are kept at zero; not those of a Cluster.
+	Workloads []hold.Workload `json:"workloads"`
+	Outcome   *hold.Outcome   `json:"outcome,omitempty"` // of the objects
+	Scaled    *hold.Outcome   `json:"scaled,omitempty"`  // of the workloads
+
+	describe func(key string) string
+	stay     bool // workloads are configured, and this is about one Cluster
+}
+
+func newHoldReport(h holder, action string, items []hold.Item, workloads []hold.Workload) holdReport {
+	r := holdReport{Workloads: append([]hold.Workload{}, workloads...), Standby: h.pair.Standby.Name, Cluster: h.opts.cluster, Action: action, Count: len(items), describe: describer(h.view)}
+	r.stay = r.Cluster != "" && len(h.pair.Hold.Workloads) > 0
+	for _, i := range items {
+		if i.State != hold.Held && i.State != "" {
+			r.Changed++
+		}
+	}
+	if h.opts.limit > 0 && len(items) > h.opts.limit {
+		items = items[:h.opts.limit]
+	}
+	r.Items = append([]hold.Item{}, items...)
+	return r
+}
+
+func (r holdReport) writeTable(w io.Writer) error {
+	var b strings.Builder
+	if r.Outcome == nil {
+		r.writeList(&b)
+	} else {
+		r.writeOutcome(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r holdReport) writeList(b *strings.Builder) {
+	if r.Count+len(r.Workloads) == 0 {
+		b.WriteString("nothing is held on " + r.Standby + "\n")
+		return
+	}
+	for _, i := range r.Items {
+		since := fmt.Sprintf("revision %d", i.SinceRevision)
+		if i.Since != nil {
+			since = i.Since.Local().Format(time.DateTime)
+		}
+		what := strings.Join(i.Patch, ", ")
+		if what == "" {
+			what = "no longer held by the configuration: the next sync releases it"
+		}
+		fmt.Fprintf(b, "%-10s  %-20s  %s  %s\n", i.State, since, r.describe(i.Key), what)
+		if i.Why != "" {
+			fmt.Fprintf(b, "            %s\n", i.Why)
+		}
+	}
+	for _, w := range r.Workloads {
+		fmt.Fprintf(b, "%-10s  %-20s  Deployment %s/%s  scaled to 0, had %d\n", "at zero", w.Since.Local().Format(time.DateTime), w.Namespace, w.Name, w.Replicas)
+	}
+	if more := r.Count - len(r.Items); more > 0 {
+		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
+	}
+	fmt.Fprintf(b, "\n%d objects are held on %s", r.Count, r.Standby)
+	if r.Changed > 0 {
+		fmt.Fprintf(b, "; %d of them are no longer as they were written, and a release would leave them", r.Changed)
+	}
+	b.WriteString("\n")
+}
+
+func (r holdReport) writeOutcome(b *strings.Builder) {
+	for _, l := range r.Outcome.Left {
+		fmt.Fprintf(b, "left    %s  %s\n        %s\n", r.describe(l.Key), l.Key, l.Why)
+	}
+	if r.Scaled != nil {
+		for _, l := range r.Scaled.Left {
+			fmt.Fprintf(b, "left    %s\n        %s\n", l.Key, l.Why)
+		}
+		done := map[string]string{"apply": "scaled %d Deployments of its own to zero\n", "release": "scaled %d Deployments of its own back\n"}
+		fmt.Fprintf(b, done[r.Action], r.Scaled.Done)
+	}
+	if r.Action == "apply" {
+		fmt.Fprintf(b, "held %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
+		return
+	}
+	fmt.Fprintf(b, "released %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
+	if r.stay {
+		b.WriteString("Deployments that hold.workloads keeps at zero stay there: understudy hold release scales them back\n")
+	}
+	if len(r.Outcome.Left) > 0 {
+		b.WriteString("what was changed there: understudy hold list; put it right with kubectl\n")
+	}
+	b.WriteString("the next sync would hold them again: keep replication paused, or end the daemon\n")
+}
