@@ -85,6 +85,7 @@ primary:
 {{- template "cluster" .Primary}}standby:
   name: spb
 {{- template "cluster" .Standby}}sync: {leaseTTL: 2s}
+hold: {defaults: false}
 listen: 127.0.0.1:0
 `))
 
