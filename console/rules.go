@@ -28,6 +28,13 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{Unverified, "opaque", func(f Facts) (string, string) {
+		if c := f.lastCheck(); c != nil && c.Opaque > 0 {
+			return number(c.Opaque) + " encrypted values were copied as they are, and nobody can tell whether the standby's API servers read them",
+				"set encryption of both sides in the configuration"
+		}
+		return "", ""
+	}},
 	{OperationRunning, "operation", func(f Facts) (string, string) {
 		if f.Operation != "" {
 			return f.Operation + " is under way", statusAgain

@@ -20,12 +20,6 @@ var warnings = []func(Facts) []string{
 		return out
 	},
 	func(f Facts) []string {
-		if c := f.lastCheck(); c != nil && c.Opaque > 0 {
-			return []string{number(c.Opaque) + " encrypted values were copied as they are; nobody can tell whether the standby's API server reads them: set encryption of both sides"}
-		}
-		return nil
-	},
-	func(f Facts) []string {
 		if f.speaks() && f.Report.HoldError != "" {
 			return []string{"workloads of the standby may have Pods that hold.workloads keeps at zero: " + f.Report.HoldError}
 		}

@@ -310,11 +310,6 @@ func (j *copyJob) finish(ctx context.Context) error {
 	if err := j.writers.wait(); err != nil {
 		return err
 	}
-	if j.disk != nil && !j.diskFailed {
-		if err := j.disk.flush(); err != nil {
-			return err // the next attempt may find room
-		}
-	}
 	var definitions []item
 	objects := j.puts[:0] // in place: there may be a million
 	for _, it := range j.puts {

@@ -43,8 +43,8 @@ const fitAttempts = 50
 
 // fit looks at what stands on the standby. It gives objects their local fields,
 // and says at which revision those were read; and it leaves out deletes that
-// would hit an object of the standby's own which is out of scope, under a name
-// that the primary used for one in scope.
+// would hit an object of the standby's own: one that is out of scope, under a
+// name that the primary used for one in scope, or the other way round.
 func (s *stream) fit(ctx context.Context, batch []kv.Change) (writes []kv.Change, unchanged []sink.Unchanged, err error) {
 	var keys []string
 	for _, c := range batch {
@@ -68,10 +68,14 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change) (writes []kv.Change
 	for _, c := range batch {
 		have, exists := there[c.Key]
 		switch {
-		case c.Delete && exists:
-			if object, err := s.view.InStandby(c.Key, have.Value); err == nil && !object.In {
+		case c.Delete && s.view.Scope.Key(c.Key) != scope.Out:
+			if s.foreign(c.Key) {
+				continue // never was the primary's: what it deletes there is out of scope
+			}
+			if object, err := s.view.InStandby(c.Key, have.Value); exists && err == nil && !object.In {
 				continue
 			}
+			unchanged = append(unchanged, sink.Unchanged{Key: c.Key, Revision: have.ModRevision})
 		case !c.Delete && s.view.HasLocal(c.Key):
 			if exists {
 				if c.Value, err = s.view.Keep(c.Key, c.Value, have.Value); err != nil {

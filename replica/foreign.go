@@ -140,12 +140,16 @@ func (s *session) remember(ctx context.Context, key string, created kv.Revision)
 	if !s.foreign.loaded() {
 		return nil
 	}
-	there, err := s.primary.Get(ctx, key, clientv3.WithKeysOnly())
+	there, err := s.primary.Get(ctx, key)
 	if err != nil {
 		return fmt.Errorf("look for %s on the primary: %w", key, err)
 	}
 	if len(there.Kvs) > 0 {
-		return nil
+		// One that is out of scope on the primary never reaches the standby.
+		object, err := s.View.InPrimary(key, there.Kvs[0].Value)
+		if err != nil || object.In {
+			return nil
+		}
 	}
 	if err := s.sink.Put(ctx, surplusKey(key), ""); err != nil {
 		return fmt.Errorf("record %s as surplus: %w", key, err)

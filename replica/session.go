@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -132,6 +133,7 @@ func (s *session) stream(ctx context.Context) error {
 		heard:   s.heard,
 		settled: s.account.lag.has, distrust: s.distrust,
 		adopt:   s.foreign.adopt,
+		foreign: s.foreign.has,
 		guarded: s.foreign.complete,
 	}
 	return st.run(ctx)
@@ -172,11 +174,15 @@ func (s *session) advance(a applied) {
 	}
 }
 
+// giveUpAfter is how long a session goes on without an answer of the primary.
+const giveUpAfter = 30 * time.Second
+
 // look reads the primary's revision every second, which is what the lag is
 // measured against. It ends with an error only where we are no longer let in.
 func (s *session) look(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	answered := time.Now()
 	for {
 		select {
 		case <-tick.C:
@@ -188,9 +194,14 @@ func (s *session) look(ctx context.Context) error {
 		cancel()
 		switch {
 		case err == nil:
+			answered = time.Now()
 			s.account.sawPrimary(kv.Revision(resp.Header.Revision))
 		case cluster.IsDenied(err):
 			return cluster.Denied("read the primary", err)
+		case ctx.Err() == nil && time.Since(answered) > giveUpAfter:
+			// Requests wait for a dead cluster without end; a session that hangs
+			// in one would keep the lead from a daemon that does reach it.
+			return fmt.Errorf("the primary has not answered for %s: %w", giveUpAfter, err)
 		}
 	}
 }

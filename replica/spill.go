@@ -14,7 +14,7 @@ import (
 // is in it is sealed with a key that only this process knows: Secrets do not
 // reach the disk in the clear.
 //
-// put is for one goroutine; get may be called by several after flush.
+// put is for one goroutine; get may be called by several after the last put.
 type spill struct {
 	file    *os.File
 	seal    cipher.AEAD
@@ -59,7 +59,8 @@ func newSpill() (*spill, error) {
 
 func (s *spill) close() { s.file.Close() }
 
-// put appends a value. After an error the value is not kept.
+// put appends a value. After an error this value is not kept, those before it
+// are, and nothing more may be put.
 func (s *spill) put(value []byte) (place, error) {
 	p := place{offset: s.written + int64(len(s.buffer)), length: int32(len(value) + s.seal.Overhead())}
 	s.buffer = s.seal.Seal(s.buffer, nonce(p.offset), value, nil)
@@ -69,8 +70,7 @@ func (s *spill) put(value []byte) (place, error) {
 	return p, s.flush()
 }
 
-// flush makes everything readable that was put. After an error, what was put
-// since the last flush is lost.
+// flush writes what has been put. After an error it stays in memory.
 func (s *spill) flush() error {
 	if len(s.buffer) == 0 {
 		return nil
@@ -86,7 +86,9 @@ func (s *spill) flush() error {
 
 func (s *spill) get(p place) ([]byte, error) {
 	sealed := make([]byte, p.length)
-	if _, err := s.file.ReadAt(sealed, p.offset); err != nil {
+	if at := p.offset - s.written; at >= 0 {
+		copy(sealed, s.buffer[at:]) // the disk would not take it
+	} else if _, err := s.file.ReadAt(sealed, p.offset); err != nil {
 		return nil, fmt.Errorf("read the temporary file: %w", err)
 	}
 	value, err := s.seal.Open(sealed[:0], nonce(p.offset), sealed, nil)

@@ -28,6 +28,7 @@ type stream struct {
 	until            kv.Revision // end when the checkpoint has reached it; 0 = never
 	observe          func(applied)
 	adopt            func(key string) bool // see foreignKeys.adopt
+	foreign          func(key string) bool // recorded as created by somebody else
 	guarded          func() kv.Revision    // see foreignKeys.complete
 	outside          map[string]struct{}   // keys that only their metadata leaves out
 	heard            func(kv.Revision)     // the watch has delivered everything through this revision
@@ -151,9 +152,15 @@ func (s *stream) deleteInScope(ctx context.Context, c kv.Change) (bool, error) {
 	return s.wasIn(ctx, c)
 }
 
+// lookBack bounds the question how a key was before. etcd's client would wait
+// for a dead primary without end.
+const lookBack = 3 * time.Second
+
 // wasIn reports whether a key was in scope on the primary just before a change.
 func (s *stream) wasIn(ctx context.Context, c kv.Change) (bool, error) {
-	before, err := source.Get(ctx, s.primary, []string{c.Key}, c.Revision-1)
+	attempt, cancel := context.WithTimeout(ctx, lookBack)
+	defer cancel()
+	before, err := source.Get(attempt, s.primary, []string{c.Key}, c.Revision-1)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, source.ErrCompacted) {
 		// The primary has died behind its last words. They still count; sparing
 		// looks at what the standby has.

@@ -19,7 +19,7 @@ const (
 	windowSize = 900
 	// windowsAhead is how many windows are read at once. Each holds a few
 	// messages of about 2 MiB until its turn comes.
-	windowsAhead = 16
+	windowsAhead = 8
 )
 
 // Follow is Watch for a span that may begin long ago. One watch catches up by
@@ -84,6 +84,13 @@ func catchUp(ctx context.Context, client *clientv3.Client, span Span, n int, del
 
 var errWindowEnd = errors.New("the window has been read")
 
+// reaches reports whether everything up to a revision has been delivered. A
+// batch says so only where the member that sent it knew of the revision: it may
+// lag behind the one that told the newest.
+func (e Events) reaches(revision kv.Revision) bool {
+	return e.Through >= revision || e.whole && e.known >= revision
+}
+
 // startWindow reads windowSize revisions from the span's beginning on.
 func startWindow(ctx context.Context, client *clientv3.Client, span Span) *window {
 	w := &window{events: make(chan Events, 1)}
@@ -91,7 +98,7 @@ func startWindow(ctx context.Context, client *clientv3.Client, span Span) *windo
 	go func() {
 		defer close(w.events)
 		err := Watch(ctx, client, span, func(e Events) error {
-			beyond := e.Through >= end-1 || e.last
+			beyond := e.reaches(end - 1)
 			n := len(e.Changes)
 			for n > 0 && e.Changes[n-1].Revision >= end {
 				n--

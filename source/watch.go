@@ -33,8 +33,10 @@ type Events struct {
 	Changes []kv.Change
 	// Through is the revision up to which every change has been delivered.
 	Through kv.Revision
-	// last: the server has no more to say at the moment, or its batch is full.
-	last bool
+	// whole: everything that the server had up to its revision known has been
+	// delivered. The server is one member, which may lag behind the cluster.
+	whole bool
+	known kv.Revision
 }
 
 // Span is what a watch covers.
@@ -132,7 +134,7 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 			if !whole {
 				continue
 			}
-			events.last = len(resp.Events) > 0 && !resp.Fragment
+			events.whole, events.known = len(resp.Events) > 0 && !resp.Fragment, kv.Revision(resp.Header.Revision)
 			if len(events.Changes) == 0 && (events.Through <= through || span.IgnoreProgress) {
 				events.Through = through
 			}

@@ -42,6 +42,9 @@ func Pin(ctx context.Context, sides Sides, view *scope.View) (Point, error) {
 	if err != nil {
 		return Point{}, err
 	}
+	if err := p.fits(view); err != nil {
+		return Point{}, err
+	}
 	source, err := sides.Primary.Get(ctx, view.Scope.Prefix(), clientv3.WithCountOnly())
 	if err != nil {
 		return Point{}, fmt.Errorf("ask the primary who it is: %w", err)
@@ -81,11 +84,15 @@ func PointOf(resp *clientv3.GetResponse) (Point, error) {
 	return p, nil
 }
 
-// notes says what is odd about the point without making it useless.
-func (p Point) notes(view *scope.View) []string {
-	if p.Checkpoint.ScopeHash != "" && p.Checkpoint.ScopeHash != view.Scope.Hash() {
-		return []string{"the standby was filled with another scope than the one configured here: " +
-			"the daemon runs with another configuration, or has not copied again since it changed"}
+// fits says why the standby cannot be judged by view: it was filled by another
+// one, and what is surplus or missing for the one may be right for the other.
+func (p Point) fits(view *scope.View) error {
+	c := p.Checkpoint
+	if c.ScopeHash == "" || c.ScopeHash == view.Scope.Hash() && c.HoldsHash == view.Holds.Hash() {
+		return nil
 	}
-	return nil
+	return &NoPointError{
+		Reason: "the standby was filled with another scope or other holds than those configured here",
+		Hint:   "use the daemon's configuration, or restart the daemon with this one: it then compares and writes what differs",
+	}
 }

@@ -122,7 +122,6 @@ func runAt(ctx context.Context, sides Sides, view *scope.View, p Point, started 
 
 	report := newReport(started)
 	report.SourceRevision, report.StandbyRevision = p.Source, p.Standby
-	report.Notes = p.notes(view)
 	report.Scope = map[string]Resource{}
 	if err := join(ctx, named{"primary", primary}, named{"standby", standby}, view, &report, opts); err != nil {
 		return Report{}, err

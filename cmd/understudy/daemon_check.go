@@ -73,6 +73,9 @@ func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides) error {
 		if !d.checkDue(time.Now()) {
 			continue
 		}
+		d.mu.Lock()
+		d.recheck = false // what happens from now on may make another one due
+		d.mu.Unlock()
 		report, err := d.account.Check(ctx, sides, d.view, verify.Options{})
 		if ctx.Err() != nil {
 			return nil
@@ -114,7 +117,7 @@ func (d *daemon) checkDue(now time.Time) bool {
 func (d *daemon) checked(report verify.Report, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.checkedAt, d.recheck = time.Now(), false
+	d.checkedAt = time.Now()
 	d.lastCheck = report
 	if report.Verdict != verify.Unknown {
 		d.scope = report.Scope
