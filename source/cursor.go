@@ -18,7 +18,7 @@ import (
 const (
 	// pageBytes is what a page aims at. Larger pages cost memory on both ends,
 	// smaller ones cost the server a walk over its index for each.
-	pageBytes = 2 << 20
+	pageBytes = 4 << 20
 	// firstLimit is the page size in keys while the size of values is unknown.
 	firstLimit = 500
 	maxLimit   = 10_000

@@ -88,7 +88,7 @@ func PointOf(resp *clientv3.GetResponse) (Point, error) {
 // one, and what is surplus or missing for the one may be right for the other.
 func (p Point) fits(view *scope.View) error {
 	c := p.Checkpoint
-	if c.ScopeHash == "" || c.ScopeHash == view.Scope.Hash() && c.HoldsHash == view.Holds.Hash() {
+	if c.ScopeHash == "" || c.ScopeHash == view.Scope.Hash() && c.HoldsHash == view.HoldsHash() {
 		return nil
 	}
 	return &NoPointError{
