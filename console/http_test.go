@@ -12,17 +12,17 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-type stub struct {
+type answers struct {
 	check Check
 	facts Facts
 	limit int
 }
 
-func (s *stub) Check(limit int) Check      { s.limit = limit; return s.check }
-func (s *stub) Facts() Facts               { return s.facts }
-func (s *stub) Describe(key string) string { return describeForTest(key) }
+func (s *answers) Check(limit int) Check      { s.limit = limit; return s.check }
+func (s *answers) Facts() Facts               { return s.facts }
+func (s *answers) Describe(key string) string { return describeForTest(key) }
 
-func get(t *testing.T, s *stub, path, accept string) (int, string) {
+func get(t *testing.T, s *answers, path, accept string) (int, string) {
 	t.Helper()
 	m := NewMetrics(func() Report { return *s.facts.Report })
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
@@ -49,7 +49,7 @@ func TestCheckOverHTTP(t *testing.T) {
 		"nothing": {Check{}, 503, []string{"LOCAL ETCD missed keys: unknown"}, "keys: 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &stub{check: tc.check, facts: protected()}
+			s := &answers{check: tc.check, facts: protected()}
 			code, body := get(t, s, "/check", "")
 			if code != tc.code || s.limit != keysListed {
 				t.Errorf("status %d, want %d; limit %d", code, tc.code, s.limit)
@@ -76,13 +76,13 @@ func TestCheckOverHTTP(t *testing.T) {
 			}
 		})
 	}
-	if code, _ := get(t, &stub{facts: protected()}, "/check?limit=many", ""); code != http.StatusBadRequest {
+	if code, _ := get(t, &answers{facts: protected()}, "/check?limit=many", ""); code != http.StatusBadRequest {
 		t.Errorf("limit=many: status %d", code)
 	}
 }
 
 func TestStatusOverHTTP(t *testing.T) {
-	s := &stub{facts: protected()}
+	s := &answers{facts: protected()}
 	if code, body := get(t, s, "/status", "text/plain"); code != 200 || !strings.HasPrefix(body, "PROTECTED") {
 		t.Errorf("status %d\n%s", code, body)
 	}
@@ -97,11 +97,11 @@ func TestReadiness(t *testing.T) {
 	for state, want := range map[string]int{Streaming: 200, Copying: 200, Waiting: 200, Paused: 200, Halted: 503, Connecting: 503, "": 503} {
 		f := protected()
 		f.Report.State, f.Report.Error, f.Report.Remedy = state, "why", "what"
-		code, body := get(t, &stub{facts: f}, "/readyz", "")
+		code, body := get(t, &answers{facts: f}, "/readyz", "")
 		if code != want || (want == 503) != strings.Contains(body, "remedy: what") {
 			t.Errorf("%s: status %d, want %d\n%s", state, code, want, body)
 		}
-		if code, _ := get(t, &stub{facts: f}, "/livez", ""); code != 200 {
+		if code, _ := get(t, &answers{facts: f}, "/livez", ""); code != 200 {
 			t.Errorf("%s: livez %d", state, code)
 		}
 	}
@@ -125,7 +125,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("promlint: %v %v", problems, err)
 	}
 
-	_, body := get(t, &stub{facts: f}, "/metrics", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+	_, body := get(t, &answers{facts: f}, "/metrics", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
 	for _, line := range []string{
 		`understudy_connected{side="primary"} 1`, `understudy_lag_known 1`, `understudy_lag_seconds 0.2`, `understudy_lag_revisions 10`,
 		`understudy_source_revision 1000`, `understudy_standby_revision 4990`, `understudy_events_total 0`, `understudy_bytes_total 0`,
@@ -141,7 +141,7 @@ func TestMetrics(t *testing.T) {
 	}
 
 	f.Report.Lag, f.Report.Live = Lag{}, &Summary{Verdict: Unknown}
-	_, body = get(t, &stub{facts: f}, "/metrics", "")
+	_, body = get(t, &answers{facts: f}, "/metrics", "")
 	for _, absent := range []string{"understudy_lag_seconds ", "understudy_lag_revisions ", "understudy_check_differences{"} {
 		if strings.Contains(body, absent) {
 			t.Errorf("%s has a value although it is unknown", absent)
