@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
 )
 
 func itemUID(i int) uid { return parseUID(fmt.Sprintf("00000000-0000-4000-8000-%012d", i)) }
@@ -208,5 +211,16 @@ func TestParseUID(t *testing.T) {
 		if parseUID(s) != u {
 			t.Errorf("%q is not always the same", s)
 		}
+	}
+}
+
+// The standby's token controller deletes a token whose ServiceAccount it does
+// not find, so tokens come in the last round; other Secrets at any time.
+func TestTokensComeAfterTheirAccounts(t *testing.T) {
+	token := newItem("/registry/secrets/prod/token", nil, "secrets", registry.Meta{Type: scope.ServiceAccountToken})
+	other := newItem("/registry/secrets/prod/other", nil, "secrets", registry.Meta{Type: "Opaque"})
+	account := newItem("/registry/serviceaccounts/prod/agent", nil, "serviceaccounts", registry.Meta{})
+	if !token.last || token.loose || other.last || !other.loose || account.last || !account.loose {
+		t.Errorf("token %+v\nother %+v\naccount %+v", token, other, account)
 	}
 }

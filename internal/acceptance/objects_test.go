@@ -180,29 +180,8 @@ func inventory(ctx context.Context, c *testkit.ControlPlane, kinds []schema.Grou
 	return all, nil
 }
 
-// inert is what the default configuration makes of objects that would act.
-var inert = map[string]struct {
-	value any
-	path  []string
-}{
-	"Deployment":  {int64(0), []string{"spec", "replicas"}},
-	"StatefulSet": {int64(0), []string{"spec", "replicas"}},
-	"CronJob":     {true, []string{"spec", "suspend"}},
-	"DaemonSet":   {"true", []string{"spec", "template", "spec", "nodeSelector", "understudy.dev/held"}},
-}
-
-func hold(t *testing.T, object map[string]any) {
-	t.Helper()
-	kind, _ := object["kind"].(string)
-	if h, held := inert[kind]; held && object["apiVersion"] != group+"/v1" {
-		if err := unstructured.SetNestedField(object, h.value, h.path...); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// servesTheSame waits until both API servers serve the very same objects, apart
-// from what is held, and fails where they are fewer than atLeast.
+// servesTheSame waits until both API servers serve the very same objects, and
+// fails where they are fewer than atLeast.
 func servesTheSame(t *testing.T, primary *api, standby *testkit.ControlPlane, when string, atLeast int) {
 	t.Helper()
 	objects := 0
@@ -212,9 +191,6 @@ func servesTheSame(t *testing.T, primary *api, standby *testkit.ControlPlane, wh
 			t.Fatal(err)
 		}
 		objects = len(want)
-		for _, object := range want {
-			hold(t, object)
-		}
 		have, err := inventory(t.Context(), standby, primary.kinds)
 		if err != nil {
 			return false, err.Error()

@@ -36,7 +36,7 @@ func TestStandbyServesWhatThePrimaryServes(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	p := newPair(t, side{Etcd: moscow.Etcd(), Encryption: cbc}, side{Etcd: spb.Etcd(), Encryption: box})
+	p := newPair(t, side{Etcd: moscow.Etcd(), Encryption: cbc}, side{Etcd: spb.Etcd(), Encryption: box}, "hold: {defaults: false}")
 	p.sync(t)
 	p.reaches(t, 1)
 	servesTheSame(t, primary, spb, "after the first copy", 30)

@@ -85,11 +85,12 @@ primary:
 {{- template "cluster" .Primary}}standby:
   name: spb
 {{- template "cluster" .Standby}}sync: {leaseTTL: 2s}
-hold: {defaults: false}
-listen: 127.0.0.1:0
+{{range .More}}{{.}}
+{{end}}listen: 127.0.0.1:0
 `))
 
-func newPair(t *testing.T, primary, standby side) *pair {
+// newPair writes the configuration, with more lines where the defaults will not do.
+func newPair(t *testing.T, primary, standby side, more ...string) *pair {
 	t.Helper()
 	program, err := binary()
 	if err != nil {
@@ -98,7 +99,7 @@ func newPair(t *testing.T, primary, standby side) *pair {
 	p := &pair{primary: primary, standby: standby, program: program, dir: t.TempDir()}
 	p.config = filepath.Join(p.dir, "understudy.yaml")
 	var text bytes.Buffer
-	if err := configFile.Execute(&text, map[string]side{"Primary": primary, "Standby": standby}); err != nil {
+	if err := configFile.Execute(&text, map[string]any{"Primary": primary, "Standby": standby, "More": more}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(p.config, text.Bytes(), 0o600); err != nil {
