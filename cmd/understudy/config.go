@@ -105,7 +105,7 @@ understudy config explain /registry/cluster.x-k8s.io/machines/prod/worker-1`),
 			if err != nil {
 				return err
 			}
-			v, err := newExplained(p)
+			v, err := newKeyView(p)
 			if err != nil {
 				return err
 			}
@@ -139,23 +139,6 @@ type localOf struct {
 	Field string   `json:"field"`
 	Types []string `json:"types,omitempty"` // only of Secrets of these types
 	From  string   `json:"from"`
-}
-
-// newExplained is a view for keys alone: it needs no file besides the configuration.
-func newExplained(p *config.Pair) (*scope.View, error) {
-	s, err := newScope(p)
-	if err != nil {
-		return nil, err
-	}
-	holds, err := newHolds(p)
-	if err != nil {
-		return nil, err
-	}
-	locals, err := newLocals(p)
-	if err != nil {
-		return nil, err
-	}
-	return &scope.View{Scope: s, Holds: holds, Locals: locals}, nil
 }
 
 func explain(v *scope.View, key string) explanation {

@@ -36,11 +36,20 @@ func clusterConfig(c config.Cluster) cluster.Config {
 
 // newView makes the view that copy, stream and check share.
 func newView(p *config.Pair) (*scope.View, error) {
-	s, err := newScope(p)
+	view, err := newKeyView(p)
 	if err != nil {
 		return nil, err
 	}
-	recoder, err := newRecoder(p)
+	if view.Recoder, err = newRecoder(p); err != nil {
+		return nil, err
+	}
+	return view, nil
+}
+
+// newKeyView is a view that can judge keys, but no values: it needs no file
+// besides the configuration.
+func newKeyView(p *config.Pair) (*scope.View, error) {
+	s, err := newScope(p)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +61,7 @@ func newView(p *config.Pair) (*scope.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scope.View{Scope: s, Recoder: recoder, Holds: holds, Locals: locals}, nil
+	return &scope.View{Scope: s, Holds: holds, Locals: locals}, nil
 }
 
 // newHolds makes the holds that the configuration describes.
