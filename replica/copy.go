@@ -186,7 +186,7 @@ func (j *copyJob) onlyStandby(s *kv.Pair, known surplusSet) error {
 		return nil // out of scope is never touched
 	}
 	if err == nil && j.base != nil && s.CreateRevision <= min(j.base.StandbyRevision, j.template.Guarded) && !known.has(s) {
-		j.deletes = append(j.deletes, newItem(s.Key, nil, "", have.Meta))
+		j.deletes = append(j.deletes, itemToDelete(s.Key, s.ModRevision, have.Meta))
 		return nil
 	}
 	switch {

@@ -164,13 +164,75 @@ func (j *copyJob) deleteAll(ctx context.Context) error {
 	if err := j.announce(ctx); err != nil {
 		return err
 	}
-	var order []kv.Change
+	var order []item
 	for _, tree := range trees(j.deletes) {
 		for _, i := range slices.Backward(tree) {
-			order = append(order, kv.Change{Key: j.deletes[i].key, Delete: true, Revision: j.rev})
+			order = append(order, j.deletes[i])
 		}
 	}
-	return j.applyAll(ctx, order, &j.progress.Deleted)
+	for part := range slices.Chunk(order, min(readAgainMax, j.sink.Room().Ops)) {
+		if err := j.deletePart(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deletePart deletes what still stands as the copy read it. A key that somebody
+// has written since is another matter: it stays.
+func (j *copyJob) deletePart(ctx context.Context, part []item) error {
+	wait := newBackoff(100*time.Millisecond, 5*time.Second)
+	deadline := time.Now().Add(copyPatience)
+	for {
+		err := j.tryDelete(ctx, part)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, sink.ErrTooLarge) && len(part) > 1:
+			half := len(part) / 2
+			if err := j.deletePart(ctx, part[:half]); err != nil {
+				return err
+			}
+			return j.deletePart(ctx, part[half:])
+		case errors.Is(err, sink.ErrFenced), errors.Is(err, sink.ErrMoved), errors.Is(err, sink.ErrNoSpace), time.Now().After(deadline):
+			return err
+		}
+		if wait.sleep(ctx) != nil {
+			return err
+		}
+	}
+}
+
+func (j *copyJob) tryDelete(ctx context.Context, part []item) error {
+	keys, read := make([]string, len(part)), map[string]kv.Revision{}
+	for i, it := range part {
+		keys[i], read[it.key] = it.key, it.modified
+	}
+	there, err := source.Get(ctx, j.standby, keys, 0)
+	if err != nil {
+		return fmt.Errorf("read what is to be deleted on the standby: %w", err)
+	}
+	stands := map[string]bool{}
+	for _, p := range there {
+		stands[p.Key] = p.ModRevision == read[p.Key]
+	}
+	var changes []kv.Change
+	var unchanged []sink.Unchanged
+	for _, it := range part { // in their order: dependents first
+		if stands[it.key] {
+			changes = append(changes, kv.Change{Key: it.key, Delete: true, Revision: j.rev})
+			unchanged = append(unchanged, sink.Unchanged{Key: it.key, Revision: it.modified})
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := j.sink.ApplyCopy(ctx, changes, unchanged...); err != nil {
+		return err
+	}
+	j.transactions.Add(1)
+	j.progress.Deleted += int64(len(changes))
+	return nil
 }
 
 func (j *copyJob) applyAll(ctx context.Context, changes []kv.Change, count *int64) error {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 
+	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/scope"
 )
@@ -35,6 +36,7 @@ type item struct {
 	// held: the object is held, and kept is its original, to be written beside
 	// it; it is put away as value is.
 	held      bool
+	modified  kv.Revision // of one to delete: as it was read on the standby
 	kept      []byte
 	keptWhere place
 	size      int // of value and kept
@@ -61,6 +63,13 @@ var looseKinds = map[string]bool{
 }
 
 const crds = "customresourcedefinitions.apiextensions.k8s.io"
+
+// itemToDelete is an object of the standby that the primary has deleted.
+func itemToDelete(key string, modified kv.Revision, meta registry.Meta) item {
+	it := newItem(key, nil, "", meta)
+	it.modified = modified
+	return it
+}
 
 // operations is how many of a transaction's operations the item takes.
 func (it item) operations() int {

@@ -78,7 +78,7 @@ func (j *copyJob) wrote(p, s kv.Pair) bool {
 	if err1 != nil || err2 != nil || !was.In || !j.view.Same(p.Key, was, have, p.Value, s.Value) {
 		return false
 	}
-	j.deletes = append(j.deletes, newItem(s.Key, nil, "", have.Meta))
+	j.deletes = append(j.deletes, itemToDelete(s.Key, s.ModRevision, have.Meta))
 	return true
 }
 

@@ -142,9 +142,12 @@ func (s *Sink) Apply(ctx context.Context, changes []kv.Change, next Checkpoint, 
 // still under way when the copy has ended is refused by the standby.
 //
 // It is idempotent within one copy: after an unknown outcome, apply again.
-func (s *Sink) ApplyCopy(ctx context.Context, changes []kv.Change) error {
+func (s *Sink) ApplyCopy(ctx context.Context, changes []kv.Change, unchanged ...Unchanged) error {
 	compares := append([]clientv3.Cmp{clientv3.Compare(clientv3.Value(CheckpointKey), "=", s.last.raw)}, s.fence...)
-	_, err := s.commit(ctx, compares, operations(changes, s.last.raw))
+	for _, u := range unchanged {
+		compares = append(compares, clientv3.Compare(clientv3.ModRevision(u.Key), "=", int64(u.Revision)))
+	}
+	_, err := s.commit(ctx, compares, operations(changes, s.last.raw), unchanged...)
 	return err
 }
 
