@@ -99,7 +99,7 @@ func TestSlowBrokenLinkCatchesUp(t *testing.T) {
 	l := p.load(t, func(w *checker.Workload) { w.Pace = 100 * time.Millisecond })
 	d.wait(t, "streaming", streaming)
 	random := rand.New(rand.NewPCG(seed(t), 10))
-	proxy.RandomResets(random.Uint64(), 100_000)
+	proxy.RandomResets(random.Uint64(), 400_000) // what was missed comes in one message, which has to pass whole
 	for range 5 {
 		p.reach(t, kv.Revision(l.Last())+kv.Revision(random.IntN(15)))
 		proxy.Reset()

@@ -27,7 +27,7 @@ func TestModel(t *testing.T) {
 	slow(t)
 	for _, members := range []int{1, 3} {
 		t.Run(fmt.Sprintf("%d members", members), func(t *testing.T) {
-			play(t, modelSeed(t), members, 25*time.Second)
+			play(t, givenSeed(t), members, 25*time.Second)
 		})
 	}
 }
@@ -46,12 +46,12 @@ func TestSoakModel(t *testing.T) {
 	until := time.Now().Add(limit)
 	for n := 0; time.Now().Before(until) && !t.Failed(); n++ {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			play(t, modelSeed(t), 1+2*(n%2), min(3*time.Minute, time.Until(until)))
+			play(t, givenSeed(t), 1+2*(n%2), min(3*time.Minute, time.Until(until)))
 		})
 	}
 }
 
-func modelSeed(t *testing.T) uint64 {
+func givenSeed(t *testing.T) uint64 {
 	t.Helper()
 	if text := os.Getenv("UNDERSTUDY_SEED"); text != "" {
 		s, err := strconv.ParseUint(text, 10, 64)

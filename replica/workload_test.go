@@ -3,7 +3,6 @@ package replica_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -49,7 +48,7 @@ func object(key, unique string) []byte {
 // seed is printed, so that a failure can be had again.
 func seed(t *testing.T) uint64 {
 	t.Helper()
-	s := rand.Uint64()
+	s := givenSeed(t)
 	t.Logf("seed %d", s)
 	return s
 }
