@@ -21,7 +21,7 @@ func protected() Facts {
 			PrimaryConnected: true, StandbyConnected: true, SourceRevision: 1000, StandbyRevision: 4990, Lag: KnownLag(0.2, 10),
 			LastCheck: &Summary{Verdict: Consistent, Time: now.Add(-time.Minute), Compared: 12345, SourceRevision: 900, StandbyRevision: 4900, TookSeconds: 1.2},
 			Live:      &Summary{Verdict: Consistent},
-			Scope:     map[string]Resource{"configmaps": {Replicated: 12000, Excluded: 7}, "leases.coordination.k8s.io": {Excluded: 40}},
+			Scope:     map[string]Resource{"configmaps": {Replicated: 12000, Excluded: 7, OwnersLeftOut: 3, ReferencesDropped: 4}, "leases.coordination.k8s.io": {Excluded: 40}},
 		},
 		Certificates: []Certificate{{Side: "primary", File: "reader.crt", NotAfter: now.AddDate(1, 0, 0)}},
 	}

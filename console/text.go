@@ -101,11 +101,16 @@ func (b *screen) scope(scope map[string]Resource) {
 	for _, r := range scope {
 		all.Replicated += r.Replicated
 		all.Excluded += r.Excluded
+		all.OwnersLeftOut += r.OwnersLeftOut
+		all.ReferencesDropped += r.ReferencesDropped
 	}
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(scope[b].Replicated+scope[b].Excluded, scope[a].Replicated+scope[a].Excluded), cmp.Compare(a, b))
 	})
 	b.row("scope", fmt.Sprintf("%s keys of %d resources replicated, %s left out", number(all.Replicated), len(names), number(all.Excluded)))
+	if all.OwnersLeftOut+all.ReferencesDropped > 0 {
+		b.row("", fmt.Sprintf("%s of them with all their owners; %s owner references dropped", number(all.OwnersLeftOut), number(all.ReferencesDropped)))
+	}
 	for i, name := range names {
 		if i == shownResources && len(names) > shownResources+1 {
 			b.row("", fmt.Sprintf("and %d more: -o json", len(names)-i))

@@ -29,6 +29,7 @@ daemon      host/1, streaming for 60 min
 last check  consistent, 60 s ago: 12,345 keys in 1.2 s
 now         nothing differs
 scope       12,000 keys of 2 resources replicated, 47 left out
+            3 of them with all their owners; 4 owner references dropped
             configmaps                               12,000          7 out
             leases.coordination.k8s.io                    0         40 out
 `
@@ -68,7 +69,7 @@ func TestScreenIsEightyColumns(t *testing.T) {
 	f.Pair, f.Primary.Name, f.Standby.ClusterID, f.Leader = long, long, long, long
 	f.Report.Identity, f.Report.State, f.Report.Error, f.Report.Remedy = long, Halted, long+"\nsecond line", long
 	for i := range 20 {
-		f.Report.Scope[fmt.Sprintf("%d.%s", i, long)] = Resource{int64(i) * 1e9, 1e12}
+		f.Report.Scope[fmt.Sprintf("%d.%s", i, long)] = Resource{int64(i) * 1e9, 1e12, 1e12, 1e12}
 	}
 	f.Certificates[0].File = long
 	f.Certificates[0].NotAfter = now
@@ -108,7 +109,7 @@ func TestStatusJSON(t *testing.T) {
 	for _, path := range []string{
 		"verdict", "reasons", "primary.name", "primary.clusterID", "primary.revision", "primary.reachable",
 		"standby.name", "standby.clusterID", "standby.revision", "standby.reachable", "checkpoint.sourceRevision", "checkpoint.time",
-		"lag.seconds", "lag.revisions", "lag.known", "scope.configmaps.replicated", "scope.configmaps.excluded", "lastCheck.verdict",
+		"lag.seconds", "lag.revisions", "lag.known", "scope.configmaps.replicated", "scope.configmaps.excluded", "scope.configmaps.ownersLeftOut", "scope.configmaps.referencesDropped", "lastCheck.verdict",
 		"daemon.leader", "daemon.state",
 	} {
 		var at any = got

@@ -131,7 +131,7 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 	if err != nil {
 		return unreadable(p.Key, err)
 	}
-	gr := j.table.count(p.Key, want.In)
+	gr := j.table.count(p.Key, want.Object)
 	if !want.In {
 		if s != nil {
 			return j.onlyStandby(s, known)

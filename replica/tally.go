@@ -4,13 +4,16 @@ import (
 	"sync"
 
 	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
 )
 
 // ResourceCount is how many objects of one resource the primary has in scope
-// and out of it.
+// and out of it, and what the scope did to them by their owners.
 type ResourceCount struct {
-	Replicated int64 `json:"replicated"`
-	Excluded   int64 `json:"excluded"`
+	Replicated        int64 `json:"replicated"`
+	Excluded          int64 `json:"excluded"`
+	OwnersLeftOut     int64 `json:"ownersLeftOut"`     // of the excluded: because all their owners are
+	ReferencesDropped int64 `json:"referencesDropped"` // of the replicated: to owners that are excluded
 }
 
 // tally counts the primary's keys per resource.
@@ -26,7 +29,7 @@ func newTally(registryPrefix string) *tally {
 }
 
 // count adds one key and returns its resource, "" for one that is no object.
-func (t *tally) count(key string, in bool) string {
+func (t *tally) count(key string, o scope.Object) string {
 	gr := ""
 	if k, ok := registry.ParseKey(t.prefix, key); ok {
 		gr = k.GroupResource()
@@ -38,11 +41,15 @@ func (t *tally) count(key string, in bool) string {
 		c = &ResourceCount{}
 		t.counts[gr] = c
 	}
-	if in {
+	if o.In {
 		c.Replicated++
 	} else {
 		c.Excluded++
 	}
+	if o.Orphaned {
+		c.OwnersLeftOut++
+	}
+	c.ReferencesDropped += int64(len(o.Dropped))
 	return gr
 }
 

@@ -1,6 +1,9 @@
 package scope
 
 import (
+	"fmt"
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -10,31 +13,56 @@ import (
 // Orphaned reports whether the scope leaves out every owner of an object. The
 // garbage collector of the standby would find none of them and delete the
 // object, so it must not be replicated although Object says In.
+func (s *Scope) Orphaned(key string, m registry.Meta) bool {
+	if len(m.Owners) == 0 {
+		return false
+	}
+	k, ok := registry.ParseKey(s.registryPrefix, key)
+	return ok && !slices.ContainsFunc(m.Owners, func(o registry.Owner) bool { return !s.leavesOut(o, k) })
+}
+
+// leavesOut reports whether the scope leaves out an owner of the object at k.
 //
 // An owner reference names a kind, not a resource; the plural is guessed as
 // the garbage collector's own REST mapping would name it by default. An owner
 // whose scope depends on its own metadata counts as in. Owners are taken to be
 // in the object's namespace, so one without a namespace falls under the rules
 // of that namespace too.
-func (s *Scope) Orphaned(key string, m registry.Meta) bool {
-	if len(m.Owners) == 0 {
-		return false
+func (s *Scope) leavesOut(o registry.Owner, k registry.Key) bool {
+	owner, ok := s.resourceOf(o.APIVersion, o.Kind)
+	if !ok || o.Name == "" {
+		return false // the garbage collector cannot look it up either
 	}
-	k, ok := registry.ParseKey(s.registryPrefix, key)
-	if !ok {
-		return false
+	owner.Namespace, owner.Name = k.Namespace, o.Name
+	return s.Key(owner.Path(s.registryPrefix)) == Out
+}
+
+// dropOwners takes from an object of the primary its references to owners that
+// the scope leaves out, where others stay: on the standby they point at
+// nothing, and its garbage collector would take them away by a write of its own.
+func (v *View) dropOwners(key string, k registry.Key, o Object) (Object, error) {
+	if !o.In || len(o.Meta.Owners) < 2 {
+		return o, nil // without its only owner an object is Orphaned
 	}
-	for _, o := range m.Owners {
-		owner, ok := s.resourceOf(o.APIVersion, o.Kind)
-		if !ok || o.Name == "" {
-			return false // the garbage collector cannot look it up either
+	out := func(owner registry.Owner) bool { return v.Scope.leavesOut(owner, k) }
+	if !slices.ContainsFunc(o.Meta.Owners, out) {
+		return o, nil
+	}
+	plain, err := registry.DropOwners(o.Plain, out)
+	if err != nil {
+		return o, fmt.Errorf("%s (%s): drop references to owners out of scope: %w", key, k, err)
+	}
+	o.Plain = plain
+	var kept []registry.Owner
+	for _, owner := range o.Meta.Owners {
+		if out(owner) {
+			o.Dropped = append(o.Dropped, owner)
+		} else {
+			kept = append(kept, owner)
 		}
-		owner.Namespace, owner.Name = k.Namespace, o.Name
-		if s.Key(owner.Path(s.registryPrefix)) != Out {
-			return false
-		}
 	}
-	return true
+	o.Meta.Owners = kept
+	return o, nil
 }
 
 // resourceOf guesses the resource of a kind; a kind is guessed once.

@@ -22,15 +22,25 @@ type View struct {
 type Object struct {
 	In   bool          // takes part
 	Meta registry.Meta // zero for raw and opaque values
+	// Orphaned: it takes no part because the scope leaves out all its owners.
+	Orphaned bool
+	// Dropped are the owners of an object of the primary that the scope leaves
+	// out while others are in: neither Plain nor Meta refers to them any more.
+	Dropped []registry.Owner
 	// Plain is the object, decrypted, as it should stand on the standby: in
 	// its held form where it is held. nil where the value is opaque.
 	Plain []byte
-	// Original is the object before it was held; nil where it is not.
+	// Original is the object before it was held, without the references to
+	// Dropped; nil where it is not held.
 	Original []byte
 	// Opaque: the value is encrypted and no configuration says how. It is
 	// copied as it is, and nobody here can tell whether the standby can read it.
 	Opaque bool
 }
+
+// AsStored reports whether the standby should store the object just as the
+// primary has it, encryption aside.
+func (o *Object) AsStored() bool { return o.Original == nil && len(o.Dropped) == 0 }
 
 // Wanted is what the standby should hold for an Object of the primary.
 type Wanted struct {
@@ -60,16 +70,31 @@ func (v *View) Want(key string, stored []byte) (Wanted, error) {
 	}
 	object, err := v.read(key, parsed, verdict, plain)
 	if err == nil {
+		object, err = v.dropOwners(key, parsed, object)
+	}
+	if err == nil && len(object.Dropped) > 0 {
+		out, err = v.store(key, parsed, object.Plain, out)
+	}
+	if err == nil {
 		object, err = v.hold(key, parsed, object)
 	}
 	if err != nil || object.Original == nil {
 		return Wanted{Object: object, Value: out}, err
 	}
-	value, err := v.Recoder.Store(gr, key, object.Plain, out)
+	value, err := v.store(key, parsed, object.Plain, out)
 	if err != nil {
-		return Wanted{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
+		return Wanted{}, err
 	}
 	return Wanted{Object: object, Value: value, Kept: out}, nil
+}
+
+// store is the Recoder's Store with an error that names the key.
+func (v *View) store(key string, parsed registry.Key, plain, like []byte) ([]byte, error) {
+	value, err := v.Recoder.Store(parsed.GroupResource(), key, plain, like)
+	if err != nil {
+		return nil, fmt.Errorf("%s (%s): %w", key, parsed, err)
+	}
+	return value, nil
 }
 
 // hold puts an object of the primary into its held form.
@@ -87,14 +112,20 @@ func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
 	return o, nil
 }
 
+// rewriting is the version of what Want makes of an object besides holding it.
+// A standby that was filled by another one is compared in full and written
+// where it differs. From 2 on, references to owners out of scope are dropped.
+const rewriting = "2"
+
 // HoldsHash changes with everything besides the Scope that decides how an
-// object should stand on the standby: the holds and the local fields.
+// object should stand on the standby: the rewriting, the holds and the local
+// fields.
 func (v *View) HoldsHash() string {
-	holds := v.Holds.Hash()
+	hash := rewriting + "+" + v.Holds.Hash()
 	if v.Locals == nil || v.Locals.hash == "" {
-		return holds
+		return hash
 	}
-	return holds + "+" + v.Locals.hash
+	return hash + "+" + v.Locals.hash
 }
 
 // MayBeHeld reports whether the object at key is of a kind that is held.
@@ -129,7 +160,7 @@ func (v *View) Keep(key string, want, have []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
-	return v.Recoder.Store(gr, key, kept, want)
+	return v.store(key, parsed, kept, want)
 }
 
 // InPrimary looks at a key of the primary: the object is as it should stand on
@@ -142,6 +173,9 @@ func (v *View) InPrimary(key string, stored []byte) (Object, error) {
 	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
 	if !ok {
 		return object, nil
+	}
+	if object, err = v.dropOwners(key, parsed, object); err != nil {
+		return object, err
 	}
 	return v.hold(key, parsed, object)
 }
@@ -185,13 +219,14 @@ func (v *View) read(key string, parsed registry.Key, verdict Verdict, plain []by
 	if verdict == AskObject {
 		verdict = v.Scope.Object(key, meta)
 	}
-	in := verdict == In && !v.Scope.Orphaned(key, meta)
-	return Object{In: in, Meta: meta, Plain: plain}, nil
+	orphaned := verdict == In && v.Scope.Orphaned(key, meta)
+	return Object{In: verdict == In && !orphaned, Orphaned: orphaned, Meta: meta, Plain: plain}, nil
 }
 
 // Same reports whether two objects of one key, one from each side, are the
-// same object apart from holds and local fields. Encrypted values are compared
-// decrypted, since encrypting the same object twice gives different bytes.
+// same object apart from holds, references to owners out of scope and local
+// fields. Encrypted values are compared decrypted, since encrypting the same
+// object twice gives different bytes.
 func (v *View) Same(key string, primary, standby Object, storedPrimary, storedStandby []byte) bool {
 	if primary.Opaque || standby.Opaque {
 		return bytes.Equal(storedPrimary, storedStandby)

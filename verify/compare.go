@@ -15,21 +15,28 @@ type finding struct {
 	opaque bool
 	kind   Kind  // "" = equal
 	why    error // for Undecodable
+
+	orphaned bool // on the primary: see scope.Object
+	dropped  int  // references on the primary to owners out of scope
+}
+
+// counts is what a key of the primary adds to those of its resource.
+func (f *finding) counts() (r Resource) {
+	if f.out {
+		r.Excluded = 1
+	} else {
+		r.Replicated = 1
+	}
+	if f.orphaned {
+		r.OwnersLeftOut = 1
+	}
+	r.ReferencesDropped = int64(f.dropped)
+	return r
 }
 
 // compare looks at one key. A side that lacks it is nil.
 func compare(view *scope.View, records scope.Records, primary, standby *kv.Pair) finding {
-	switch {
-	case standby == nil:
-		object, err := view.InPrimary(primary.Key, primary.Value)
-		switch {
-		case err != nil:
-			return undecodable("on the primary", err)
-		case !object.In:
-			return finding{out: true}
-		}
-		return finding{kind: Missed, opaque: object.Opaque}
-	case primary == nil:
+	if primary == nil {
 		object, err := view.InStandby(standby.Key, standby.Value)
 		switch {
 		case err != nil:
@@ -39,15 +46,23 @@ func compare(view *scope.View, records scope.Records, primary, standby *kv.Pair)
 		}
 		return finding{kind: Surplus, opaque: object.Opaque}
 	}
-	return compareBoth(view, records, primary, standby)
-}
-
-func compareBoth(view *scope.View, records scope.Records, primary, standby *kv.Pair) finding {
 	object, err := view.InPrimary(primary.Key, primary.Value)
 	if err != nil {
 		return undecodable("on the primary", err)
 	}
-	if bytes.Equal(primary.Value, standby.Value) && object.Original == nil {
+	found := compareWith(view, records, object, primary, standby)
+	found.orphaned, found.dropped = object.Orphaned, len(object.Dropped)
+	return found
+}
+
+// compareWith looks at one key that the primary has as object.
+func compareWith(view *scope.View, records scope.Records, object scope.Object, primary, standby *kv.Pair) finding {
+	switch {
+	case standby == nil && !object.In:
+		return finding{out: true}
+	case standby == nil:
+		return finding{kind: Missed, opaque: object.Opaque}
+	case bytes.Equal(primary.Value, standby.Value) && object.AsStored():
 		if !object.In {
 			return finding{out: true}
 		}

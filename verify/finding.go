@@ -124,7 +124,7 @@ var problems = []struct {
 		"take the Namespace into the scope, or create it on the standby"},
 	{OwnersLeftOut, "exist on the primary only: the scope leaves all their owners out, so the garbage collector would delete them",
 		"take their owners into the scope: sync.include"},
-	{OwnerLeftOut, "have some owners that the scope leaves out", ""},
+	{OwnerLeftOut, "reach the standby without the references to owners that the scope leaves out", ""},
 	{Held, "are held: inert until they are released", ""},
 }
 

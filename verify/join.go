@@ -156,11 +156,8 @@ func (b *batch) compare(view *scope.View, records scope.Records) {
 			resource, directory = resourceOf(view, key)
 			b.resources = append(b.resources, tally{resource: resource})
 		}
-		if last := &b.resources[len(b.resources)-1]; found.out {
-			last.Excluded++
-		} else {
-			last.Replicated++
-		}
+		last := &b.resources[len(b.resources)-1]
+		last.add(found.counts())
 	}
 	clear(b.twins) // lets go of the values before the batch's turn comes
 }
@@ -186,8 +183,7 @@ func (b *batch) addTo(r *Report, limit int) {
 	}
 	for _, t := range b.resources {
 		sum := r.Scope[t.resource]
-		sum.Replicated += t.Replicated
-		sum.Excluded += t.Excluded
+		sum.add(t.Resource)
 		r.Scope[t.resource] = sum
 	}
 }

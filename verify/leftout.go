@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -17,7 +18,7 @@ import (
 type LeftOut struct {
 	Revision kv.Revision // of the primary; it was read at it
 	// Findings are OwnersLeftOut, for objects that are not replicated for it,
-	// and OwnerLeftOut, for those that lose some references only.
+	// and OwnerLeftOut, for those that only lose the references to these owners.
 	Findings []Finding
 }
 
@@ -67,41 +68,34 @@ func because(ctx context.Context, err error) error {
 
 // leftOut notes one object of the primary.
 func leftOut(found *findings, view *scope.View, p kv.Pair) {
-	verdict := view.Scope.Key(p.Key)
-	key, ok := registry.ParseKey(view.Scope.RegistryPrefix(), p.Key)
-	if !ok || verdict == scope.Out || view.Recoder.Opaque(key.GroupResource(), p.Value) {
-		return
-	}
-	plain, err := view.Recoder.PlainOfPrimary(key.GroupResource(), p.Key, p.Value)
+	object, err := view.InPrimary(p.Key, p.Value)
 	if err != nil {
 		return
 	}
-	meta, err := registry.ReadMeta(plain)
-	if err != nil || len(meta.Owners) == 0 {
-		return
+	switch {
+	case object.Orphaned:
+		noteOwners(found, OwnersLeftOut, Yellow, view, p.Key, object.Meta, object.Meta.Owners)
+	case len(object.Dropped) > 0:
+		noteOwners(found, OwnerLeftOut, Info, view, p.Key, object.Meta, object.Dropped)
 	}
-	if verdict == scope.AskObject && view.Scope.Object(p.Key, meta) != scope.In {
-		return
+}
+
+// noteOwners notes an object with those of its owners that are out of scope.
+func noteOwners(found *findings, problem Problem, severity Severity, view *scope.View, key string, m registry.Meta, out []registry.Owner) {
+	k, _ := registry.ParseKey(view.Scope.RegistryPrefix(), key) // only objects have owners
+	name := k.Name
+	if k.Namespace != "" {
+		name = k.Namespace + "/" + name
 	}
-	var out []registry.Owner
-	for _, owner := range meta.Owners {
-		if view.Scope.Orphaned(p.Key, registry.Meta{Owners: []registry.Owner{owner}}) {
-			out = append(out, owner)
+	found.add(problem, severity, k.GroupResource(), Item{Key: key, Object: m.Kind + " " + name}, func() string {
+		var names []string
+		for _, owner := range out {
+			names = append(names, owner.Kind+" "+owner.Name)
 		}
-	}
-	if len(out) == 0 {
-		return
-	}
-	problem, severity := OwnerLeftOut, Info
-	if len(out) == len(meta.Owners) {
-		problem, severity = OwnersLeftOut, Yellow
-	}
-	name := key.Name
-	if key.Namespace != "" {
-		name = key.Namespace + "/" + name
-	}
-	found.add(problem, severity, key.GroupResource(), Item{Key: p.Key, Object: meta.Kind + " " + name}, func() string {
-		return fmt.Sprintf("owner %s %s is out of scope", out[0].Kind, out[0].Name)
+		if len(names) == 1 {
+			return "owner " + names[0] + " is out of scope"
+		}
+		return "owners " + strings.Join(names, ", ") + " are out of scope"
 	})
 }
 

@@ -16,7 +16,7 @@ func TestAnotherScopeIsUnknown(t *testing.T) {
 		checkpoint sink.Checkpoint
 		want       bool
 	}{
-		"this scope":    {sink.Checkpoint{ScopeHash: view.Scope.Hash()}, true},
+		"this scope":    {sink.Checkpoint{ScopeHash: view.Scope.Hash(), HoldsHash: view.HoldsHash()}, true},
 		"another scope": {sink.Checkpoint{ScopeHash: "other"}, false},
 		"other holds":   {sink.Checkpoint{ScopeHash: view.Scope.Hash(), HoldsHash: "other"}, false},
 	} {

@@ -45,8 +45,17 @@ type Keys struct {
 
 // Resource counts the keys of one resource on the primary.
 type Resource struct {
-	Replicated int64 `json:"replicated"`
-	Excluded   int64 `json:"excluded"`
+	Replicated        int64 `json:"replicated"`
+	Excluded          int64 `json:"excluded"`
+	OwnersLeftOut     int64 `json:"ownersLeftOut"`     // of the excluded: because all their owners are
+	ReferencesDropped int64 `json:"referencesDropped"` // of the replicated: to owners that are excluded
+}
+
+func (r *Resource) add(other Resource) {
+	r.Replicated += other.Replicated
+	r.Excluded += other.Excluded
+	r.OwnersLeftOut += other.OwnersLeftOut
+	r.ReferencesDropped += other.ReferencesDropped
 }
 
 // Report is the outcome of a full comparison.

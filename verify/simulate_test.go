@@ -167,7 +167,10 @@ func TestFindLeftOut(t *testing.T) {
 	if got, want := sim.summary(), []string{"red garbage-collected 0", "yellow owners-left-out 1", "info owner-left-out 1", "info held 0"}; !slices.Equal(got, want) {
 		t.Fatalf("%q, want %q", got, want)
 	}
-	if item := left.Findings[0].Items[0]; item.Object != "Secret prod/all" || item.Why != "owner Pod p is out of scope" {
+	if item := left.Findings[0].Items[0]; item.Object != "Secret prod/all" || item.Why != "owners Pod p, Node n are out of scope" {
+		t.Errorf("%+v", item)
+	}
+	if item := left.Findings[1].Items[0]; item.Object != "Secret prod/some" || item.Why != "owner Pod p is out of scope" {
 		t.Errorf("%+v", item)
 	}
 

@@ -166,7 +166,7 @@ func (r *replicator) apply(ctx context.Context, e source.Events) error {
 
 func (r *replicator) commit(ctx context.Context, changes []kv.Change, through kv.Revision) error {
 	next := sink.Checkpoint{SourceClusterID: r.stage.primaryID(), SourceRevision: through, Time: time.Now(),
-		ScopeHash: r.view.Scope.Hash(), Phase: sink.Streaming}
+		ScopeHash: r.view.Scope.Hash(), HoldsHash: r.view.HoldsHash(), Phase: sink.Streaming}
 	if err := r.sink.Apply(ctx, changes, next); err != nil {
 		return err
 	}
