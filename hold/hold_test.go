@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -250,6 +251,28 @@ resources: [{resources: ["*.*"], providers: [{aesgcm: {keys: [{name: k, secret: 
 				t.Errorf("released again: %+v", again)
 			}
 		})
+	}
+}
+
+// A release brings no reference back that was dropped on the way: on the
+// standby its owner is as absent as before.
+func TestReleaseBringsNoDroppedReferenceBack(t *testing.T) {
+	s := newStage(t, newView(t, nil))
+	owners := func(more string) string {
+		return `"ownerReferences":[` + more + `{"apiVersion":"cluster.x-k8s.io/v1beta1","kind":"Cluster","name":"prod","uid":"c"}]`
+	}
+	web := object("deployments.apps", "a", "web", `{"replicas":5}`, owners(`{"apiVersion":"v1","kind":"Pod","name":"installer","uid":"p"},`))
+	s.replicate(web)
+	if out := s.release(""); out.Done != 1 || len(out.Left) != 0 {
+		t.Fatalf("released: %+v", out)
+	}
+	want := object("deployments.apps", "a", "web", `{"replicas":5}`, owners(""))
+	got, err := registry.ReadFields(s.get(web.Key).Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if released, err := registry.ReadFields(want.Value); err != nil || !reflect.DeepEqual(got, released) {
+		t.Errorf("it came back as %v, want %v", got, released)
 	}
 }
 

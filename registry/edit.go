@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	kjson "k8s.io/apimachinery/pkg/util/json"
 )
@@ -35,7 +35,7 @@ func ReadFields(value []byte) (Fields, error) {
 		return fields, nil
 	case bytes.HasPrefix(value, cborMagic):
 		var fields map[string]any
-		if err := cborEdit.Unmarshal(value, &fields); err != nil {
+		if err := direct.Unmarshal(value, &fields); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUndecodable, err)
 		}
 		return fields, nil
@@ -82,7 +82,7 @@ func WriteKnownFields(fields Fields, like []byte) ([]byte, error) {
 		}
 		return writeTyped(edited)
 	case bytes.HasPrefix(like, cborMagic):
-		body, err := cborEncode.Marshal(map[string]any(fields))
+		body, err := direct.Marshal(map[string]any(fields))
 		if err != nil {
 			return nil, fmt.Errorf("write the edited object: %w", err)
 		}
@@ -134,17 +134,3 @@ func writeTyped(object runtime.Object) ([]byte, error) {
 }
 
 var builtinCodec = protobuf.NewSerializer(scheme, scheme)
-
-// As apimachinery's serializer/cbor reads and writes: maps with string keys,
-// sorted, whole numbers as int64.
-var (
-	cborEdit   = must(cbor.DecOptions{DefaultMapType: mapType, IntDec: cbor.IntDecConvertSigned, DefaultByteStringType: stringType}.DecMode())
-	cborEncode = must(cbor.EncOptions{Sort: cbor.SortBytewiseLexical}.EncMode())
-)
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) // constant options
-	}
-	return v
-}

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 
 	"github.com/understudy-dr/understudy/internal/fixture"
@@ -39,5 +40,27 @@ func TestEditRoundTrip(t *testing.T) {
 		if !kinds[kind] {
 			t.Errorf("no %s among the objects", kind)
 		}
+	}
+}
+
+// What an API server stores as CBOR, with strings as byte strings, names of
+// fields among them, can be taken apart too.
+func TestEditCBOR(t *testing.T) {
+	value := asCBOR(t, secret)
+	fields, err := registry.ReadFields(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := registry.WriteFields(fields, value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := secretMeta
+	want.Encoding = registry.CBOR
+	if got, err := registry.ReadMeta(again); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+	}
+	if twice, err := registry.ReadFields(again); err != nil || !reflect.DeepEqual(twice, fields) {
+		t.Errorf("%v\n got %v\nwant %v", err, twice, fields)
 	}
 }

@@ -1,8 +1,6 @@
 package registry
 
 import (
-	"reflect"
-
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -39,8 +37,3 @@ func newScheme() *runtime.Scheme {
 	}
 	return s
 }
-
-var (
-	mapType    = reflect.TypeFor[map[string]any]()
-	stringType = reflect.TypeFor[string]()
-)
