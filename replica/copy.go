@@ -29,7 +29,9 @@ type copyJob struct {
 	sink             *sink.Sink
 	base             *sink.Base
 	interrupted      []kv.Revision
-	buffer           int // bytes of values to keep until their tree is known
+	breaker          Breaker
+	accepted         bool // an operator has accepted what is deleted
+	buffer           int  // bytes of values to keep until their tree is known
 	report           func(CopyProgress)
 
 	template              sink.Checkpoint // what every checkpoint of this copy has in common

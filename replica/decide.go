@@ -35,6 +35,7 @@ const (
 	ReasonRolledBack  = "standby-rolled-back"
 	ReasonNoProgress  = "no-trusted-progress"
 	ReasonMended      = "unreadable-value-mended"
+	ReasonOrdered     = "ordered" // by an operator, after the breaker tripped
 )
 
 // Decision is how replication goes on.

@@ -1,7 +1,9 @@
 package replica
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -80,15 +82,21 @@ func (q *queue) wait(done kv.Revision) (changed <-chan struct{}, ready bool, err
 }
 
 // head returns the changes that go into the next transaction, and the source
-// revision that the standby has reached when they are applied.
-func (q *queue) head(room sink.Room) (batch []kv.Change, reached kv.Revision) {
+// revision that the standby has reached when they are applied. What comes after
+// the revision free stays in the queue.
+func (q *queue) head(room sink.Room, free kv.Revision) (batch []kv.Change, reached kv.Revision) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := cut(q.changes, room)
-	if n == len(q.changes) {
-		return q.changes[:n:n], q.through
+	may, through := q.changes, q.through
+	if free < through {
+		n, _ := slices.BinarySearchFunc(may, free+1, func(c kv.Change, r kv.Revision) int { return cmp.Compare(c.Revision, r) })
+		may, through = may[:n], free
 	}
-	return q.changes[:n:n], q.changes[n-1].Revision
+	n := cut(may, room)
+	if n == len(may) {
+		return may[:n:n], through
+	}
+	return may[:n:n], may[n-1].Revision
 }
 
 // drop removes the first n changes, which have been applied.

@@ -74,7 +74,7 @@ func TestQueueDeliversWholeRevisions(t *testing.T) {
 		}
 		var out []kv.Change
 		for len(q.changes) > 0 {
-			batch, reached := q.head(room)
+			batch, reached := q.head(room, everything)
 			keys := map[string]bool{}
 			for _, c := range batch {
 				if keys[c.Key] {
@@ -123,7 +123,7 @@ func TestFullQueueHoldsBack(t *testing.T) {
 	if err := <-pushed; err != nil {
 		t.Error(err)
 	}
-	if batch, reached := q.head(sink.Room{Ops: 10, Bytes: 1000}); len(batch) != 1 || reached != 2 {
+	if batch, reached := q.head(sink.Room{Ops: 10, Bytes: 1000}, everything); len(batch) != 1 || reached != 2 {
 		t.Errorf("%d changes to revision %d", len(batch), reached)
 	}
 }

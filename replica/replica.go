@@ -41,6 +41,7 @@ type Config struct {
 	// BufferBytes is how much a copy keeps in memory between reading and
 	// writing; 0 = 64 MiB. What waits beyond it lies on disk, sealed.
 	BufferBytes int
+	Breaker     Breaker // against deletions that are too many
 	// HaltedRetry is how often a halted replica looks whether it may go on;
 	// 0 = 30 s.
 	HaltedRetry time.Duration
@@ -324,6 +325,8 @@ func reasonOf(err error) string {
 		return "standby-out-of-space"
 	case errors.Is(err, sink.ErrTooLarge):
 		return "too-large"
+	case errors.Is(err, ErrTripped):
+		return "breaker"
 	case errors.Is(err, source.ErrSilent):
 		return "silent"
 	case errors.Is(err, source.ErrCompacted):

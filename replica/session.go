@@ -27,6 +27,7 @@ type session struct {
 	until            kv.Revision // end when it is reached; 0 = never
 	seen             kv.Revision // of the standby: a copy has looked at all that others created up to it; 0 = no copy
 	foreign          foreignKeys
+	accepted         kv.Revision // what the primary deleted up to it may be deleted on the standby, an operator said
 }
 
 func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) error {
@@ -59,6 +60,10 @@ func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) err
 func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitGroup) error {
 	guarding := false
 	for {
+		var err error
+		if d, err = s.untilAnswered(ctx, d); err != nil {
+			return err
+		}
 		if err := s.foreign.load(ctx, s.standby); err != nil {
 			return err
 		}
@@ -67,7 +72,10 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 				return err
 			}
 			if err := s.copy(ctx, d); err != nil {
-				return err
+				if d, err = s.onTrip(ctx, d, err); err != nil {
+					return err
+				}
+				continue
 			}
 			if s.until != 0 {
 				return nil
@@ -81,16 +89,22 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 			from := s.guardFrom()
 			helpers.Go(func() { s.guard(ctx, from) })
 		}
-		err := s.stream(ctx)
-		reason := ReasonCompacted
+		err = s.stream(ctx)
+		last := s.sink.Last()
+		d = Decision{Base: &sink.Base{SourceRevision: last.SourceRevision, StandbyRevision: last.Revision}}
+		if errors.Is(err, ErrTripped) {
+			if d, err = s.onTrip(ctx, d, err); err != nil {
+				return err
+			}
+			continue
+		}
+		d.Copy = ReasonCompacted
 		if !errors.Is(err, source.ErrCompacted) {
-			reason = ReasonMended
+			d.Copy = ReasonMended
 			if ok, lookErr := s.mended(ctx, err); !ok {
 				return errors.Join(err, lookErr)
 			}
 		}
-		last := s.sink.Last()
-		d = Decision{Copy: reason, Base: &sink.Base{SourceRevision: last.SourceRevision, StandbyRevision: last.Revision}}
 	}
 }
 
@@ -102,6 +116,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	table := newTally(s.View.Scope.RegistryPrefix())
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
+		breaker: s.Breaker, accepted: completeTo(d) < s.accepted,
 		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table,
 		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash(), HoldsHash: s.View.HoldsHash(), Guarded: s.foreign.complete()},
 		log:      s.Log,
@@ -135,6 +150,8 @@ func (s *session) stream(ctx context.Context) error {
 		adopt:   s.foreign.adopt,
 		foreign: s.foreign.has,
 		guarded: s.foreign.complete,
+		breaker: newBreaker(s.Breaker, s.accepted),
+		census:  census{standby: s.standby, view: s.View, foreign: s.foreign.has},
 	}
 	return st.run(ctx)
 }

@@ -32,7 +32,10 @@ type stream struct {
 	guarded          func() kv.Revision    // see foreignKeys.complete
 	outside          map[string]struct{}   // keys that only their metadata leaves out
 	heard            func(kv.Revision)     // the watch has delivered everything through this revision
-	settled          func(kv.Revision)     // nothing in scope is outstanding up to this revision
+	breaker          *breaker
+	census           census
+	marked           map[string]struct{} // objects known to be marked for deletion
+	settled          func(kv.Revision)   // nothing in scope is outstanding up to this revision
 }
 
 // applied is one transaction that went through.
@@ -45,7 +48,7 @@ type applied struct {
 
 func (s *stream) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	s.outside = map[string]struct{}{}
+	s.outside, s.marked = map[string]struct{}{}, map[string]struct{}{}
 	from := s.sink.Last().SourceRevision
 	q := newQueue(from)
 	watching := make(chan struct{})
@@ -82,6 +85,9 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 				return wholeBefore(out, c.Revision), err
 			}
 			if in {
+				if err := s.count(ctx, c, true); err != nil {
+					return wholeBefore(out, c.Revision), err
+				}
 				out = append(out, s.withRecord(c, scope.Wanted{})...)
 			}
 			continue
@@ -96,9 +102,16 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 				return wholeBefore(out, c.Revision), err
 			}
 			if left {
-				out = append(out, s.withRecord(kv.Change{Key: c.Key, Delete: true, Revision: c.Revision}, scope.Wanted{})...)
+				gone := kv.Change{Key: c.Key, Delete: true, Revision: c.Revision}
+				if err := s.count(ctx, gone, true); err != nil {
+					return wholeBefore(out, c.Revision), err
+				}
+				out = append(out, s.withRecord(gone, scope.Wanted{})...)
 			}
 			continue
+		}
+		if err := s.count(ctx, c, want.Meta.Deleting); err != nil {
+			return wholeBefore(out, c.Revision), err
 		}
 		delete(s.outside, c.Key)
 		c.Value = want.Value
@@ -191,8 +204,16 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 		if err != nil {
 			return err
 		}
+		var later <-chan time.Time
 		if ready {
-			batch, through := q.head(room)
+			gate, err := s.pass(ctx)
+			if err != nil {
+				return err
+			}
+			if gate.again != 0 {
+				later = time.After(gate.again)
+			}
+			batch, through := q.head(room, gate.through)
 			if len(batch) > 0 || idle || (s.until != 0 && through >= s.until) {
 				idle = false
 				room, err = s.apply(ctx, q, batch, through, room)
@@ -205,6 +226,7 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 		}
 		select {
 		case <-changed:
+		case <-later:
 		case <-tick.C:
 			idle = true
 		case <-ctx.Done():

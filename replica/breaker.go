@@ -1,0 +1,276 @@
+package replica
+
+import (
+	"cmp"
+	"math"
+	"path"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/role"
+)
+
+// Breaker says how many deletions of one resource are too many. The zero value
+// never trips.
+type Breaker struct {
+	Share  float64       // percent of the resource's objects in scope; 0 and 100 = never too many
+	Floor  int64         // that many are never too many, whatever their share
+	Window time.Duration // in which they are counted
+	Rules  []BreakerRule // for some resources; the last that matches counts
+}
+
+// BreakerRule are other limits for some resources.
+type BreakerRule struct {
+	Resources []string // patterns of plural.group
+	Share     float64
+	Floor     int64
+}
+
+func (b Breaker) of(resource string) (share float64, floor int64) {
+	for _, r := range slices.Backward(b.Rules) {
+		for _, pattern := range r.Resources {
+			if ok, err := path.Match(pattern, resource); ok && err == nil {
+				return r.Share, r.Floor
+			}
+		}
+	}
+	return b.Share, b.Floor
+}
+
+func (b Breaker) off() bool { return b.Share <= 0 && len(b.Rules) == 0 }
+
+// never reports whether deletions of a resource are not counted at all.
+func (b Breaker) never(resource string) bool {
+	share, _ := b.of(resource)
+	return share <= 0 || share >= 100
+}
+
+// tooMany decides about a loss. It is pure.
+func (b Breaker) tooMany(l role.Loss) bool {
+	share, floor := b.of(l.Resource)
+	return !b.never(l.Resource) && l.Deleted > floor && float64(l.Deleted) > share/100*float64(l.Of)
+}
+
+// worst returns the losses that are too many, the largest share first.
+func (b Breaker) worst(losses []role.Loss) []role.Loss {
+	var out []role.Loss
+	for _, l := range losses {
+		if b.tooMany(l) {
+			out = append(out, l)
+		}
+	}
+	slices.SortFunc(out, func(x, y role.Loss) int {
+		return cmp.Or(cmp.Compare(y.Deleted*x.Of, x.Deleted*y.Of), cmp.Compare(x.Resource, y.Resource))
+	})
+	return out
+}
+
+// Deletions wait until nothing more of their kind has come for settle, so that
+// nothing of a burst has been applied when it turns out to be one; but no longer
+// than patience.
+const (
+	settle   = 250 * time.Millisecond
+	patience = 5 * time.Second
+)
+
+// burst are the deletions of one resource within the window.
+type burst struct {
+	keys    map[string]deletion
+	first   time.Time // when the first one that waits has come; zero = none waits
+	last    time.Time // when the last one has come
+	passed  kv.Revision
+	flowing bool // has outlasted the patience; not held up again before it ends
+	weighed time.Time
+	of      int64 // objects of the resource when it was weighed, those of the burst included
+}
+
+type deletion struct {
+	revision kv.Revision
+	at       time.Time
+}
+
+// doom is an object whose deletion takes others along: a CRD or a Namespace
+// that is being deleted.
+type doom struct {
+	key      string
+	revision kv.Revision
+	at       time.Time
+}
+
+// breaker counts what the stream is about to delete. The watch tells it of
+// changes before they are queued; whoever applies them asks gate how far it may go.
+type breaker struct {
+	limits   Breaker
+	accepted kv.Revision // what was deleted up to it, an operator has accepted
+
+	mu     sync.Mutex
+	bursts map[string]*burst
+	dooms  []doom
+}
+
+func newBreaker(limits Breaker, accepted kv.Revision) *breaker {
+	return &breaker{limits: limits, accepted: accepted, bursts: map[string]*burst{}}
+}
+
+// lost tells of an object that is deleted, or marked for it.
+func (b *breaker) lost(resource, key string, revision kv.Revision, now time.Time) {
+	if revision <= b.accepted || b.limits.never(resource) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.bursts[resource]
+	if r == nil {
+		r = &burst{keys: map[string]deletion{}}
+		b.bursts[resource] = r
+	}
+	if _, again := r.keys[key]; again {
+		return // marked before
+	}
+	if now.Sub(r.last) > settle {
+		r.flowing = false
+	}
+	if r.first.IsZero() {
+		r.first = now
+	}
+	r.keys[key] = deletion{revision, now}
+	r.last = now
+}
+
+// created tells of an object that is there again.
+func (b *breaker) created(resource, key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.bursts[resource]; r != nil {
+		delete(r.keys, key)
+	}
+}
+
+// doomed tells of an object whose deletion takes others along.
+func (b *breaker) doomed(key string, revision kv.Revision, now time.Time) {
+	if revision <= b.accepted || b.limits.off() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dooms = append(b.dooms, doom{key, revision, now})
+}
+
+// gate is how far the stream may go.
+type gate struct {
+	through kv.Revision   // what the primary wrote after it waits
+	again   time.Duration // ask again then at the latest
+	weigh   []weight      // what has to be weighed first
+}
+
+// everything lets all through that there is.
+const everything = kv.Revision(math.MaxInt64)
+
+// weight is something that may be too much: a burst of a resource, or a doom.
+type weight struct {
+	doom          doom   // of a burst: empty
+	resource      string // of a doom: ""
+	deleted       int64
+	applied       int64
+	from, through kv.Revision
+	within        time.Duration
+}
+
+// gate says how far the stream may go at a checkpoint. It is pure but for what
+// it forgets.
+func (b *breaker) gate(checkpoint kv.Revision, now time.Time) gate {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g := gate{through: everything}
+	wait := func(first kv.Revision, again time.Duration) {
+		g.through = min(g.through, first-1)
+		if g.again == 0 || again < g.again {
+			g.again = again
+		}
+	}
+	for resource, r := range b.bursts {
+		first := b.expire(resource, r, checkpoint, now)
+		if first == 0 {
+			continue
+		}
+		quiet, patient := r.last.Add(settle).Sub(now), r.first.Add(patience).Sub(now)
+		if quiet > 0 && patient > 0 && !r.flowing {
+			wait(first, max(min(quiet, patient), time.Millisecond))
+			continue
+		}
+		w := r.weight(resource, checkpoint)
+		_, floor := b.limits.of(resource)
+		if w.deleted > floor && (r.of == 0 || b.limits.tooMany(role.Loss{Resource: resource, Deleted: w.deleted, Of: r.of})) {
+			wait(first, 0)
+			g.weigh = append(g.weigh, w)
+			continue
+		}
+		r.pass(w.through, quiet > 0)
+	}
+	for _, d := range b.dooms {
+		wait(d.revision, 0)
+		g.weigh = append(g.weigh, weight{doom: d, from: d.revision, through: d.revision})
+	}
+	return g
+}
+
+// expire forgets what has left the window, and returns the revision of the first
+// deletion that waits; 0 = none does.
+func (b *breaker) expire(resource string, r *burst, checkpoint kv.Revision, now time.Time) (first kv.Revision) {
+	for key, d := range r.keys {
+		if d.revision <= checkpoint && now.Sub(d.at) > b.limits.Window {
+			delete(r.keys, key)
+			continue
+		}
+		if d.revision > r.passed && d.revision > checkpoint && (first == 0 || d.revision < first) {
+			first = d.revision
+		}
+	}
+	if len(r.keys) == 0 {
+		delete(b.bursts, resource)
+	}
+	if now.Sub(r.weighed) > b.limits.Window {
+		r.of = 0
+	}
+	return first
+}
+
+func (r *burst) weight(resource string, checkpoint kv.Revision) weight {
+	w := weight{resource: resource, deleted: int64(len(r.keys))}
+	var begin time.Time
+	for _, d := range r.keys {
+		if d.revision <= checkpoint {
+			w.applied++
+		}
+		if w.from == 0 || d.revision < w.from {
+			w.from = d.revision
+		}
+		if begin.IsZero() || d.at.Before(begin) {
+			begin = d.at
+		}
+		w.through = max(w.through, d.revision)
+	}
+	w.within = r.last.Sub(begin)
+	return w
+}
+
+// pass lets through what has come so far.
+func (r *burst) pass(through kv.Revision, flowing bool) {
+	r.passed, r.flowing, r.first = through, flowing, time.Time{}
+}
+
+// judged lets through what has been weighed and is not too much.
+func (b *breaker) judged(w weight, of int64, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w.resource == "" {
+		b.dooms = slices.DeleteFunc(b.dooms, func(d doom) bool { return d.key == w.doom.key && d.revision == w.doom.revision })
+		return
+	}
+	if r := b.bursts[w.resource]; r != nil {
+		r.of, r.weighed = of, now
+		r.pass(w.through, now.Sub(r.last) < settle)
+	}
+}

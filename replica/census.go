@@ -1,0 +1,102 @@
+package replica
+
+import (
+	"context"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/source"
+)
+
+// census counts what the standby holds from the primary. It is asked instead of
+// the primary, which may have compacted what it had, or be gone.
+type census struct {
+	standby *clientv3.Client
+	view    *scope.View
+	foreign func(key string) bool // created by somebody else
+}
+
+// of counts the objects of a resource, and those of them in one namespace.
+func (c census) of(ctx context.Context, resource, namespace string) (all, inside int64, err error) {
+	prefix := registry.ResourcePrefix(c.view.Scope.RegistryPrefix(), resource)
+	err = source.Each(ctx, c.standby, prefix, kv.PrefixEnd(prefix), 0, func(p kv.Pair) error {
+		if object, err := c.view.InStandby(p.Key, p.Value); err == nil && !object.In || c.foreign(p.Key) {
+			return nil
+		}
+		all++
+		if k, ok := registry.ParseKey(c.view.Scope.RegistryPrefix(), p.Key); ok && namespace != "" && k.Namespace == namespace {
+			inside++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("count %s on the standby: %w", resource, err)
+	}
+	return all, inside, nil
+}
+
+// taken says what is deleted along with a CRD or a Namespace; nil for other objects.
+func (c census) taken(ctx context.Context, key string) ([]role.Loss, error) {
+	k, _ := registry.ParseKey(c.view.Scope.RegistryPrefix(), key)
+	if k.GroupResource() == "customresourcedefinitions.apiextensions.k8s.io" {
+		all, _, err := c.of(ctx, k.Name, "")
+		return []role.Loss{{Resource: k.Name, Deleted: all, Of: all}}, err
+	}
+	resources, err := c.resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var losses []role.Loss
+	for _, resource := range resources {
+		prefix := registry.ResourcePrefix(c.view.Scope.RegistryPrefix(), resource) + k.Name + "/"
+		some, err := c.standby.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			return nil, fmt.Errorf("count %s on the standby: %w", prefix, err)
+		}
+		if some.Count == 0 {
+			continue
+		}
+		all, inside, err := c.of(ctx, resource, k.Name)
+		if err != nil {
+			return nil, err
+		}
+		losses = append(losses, role.Loss{Resource: resource, Deleted: inside, Of: all})
+	}
+	return losses, nil
+}
+
+// resources lists those that the standby has objects of.
+func (c census) resources(ctx context.Context) ([]string, error) {
+	var found []string
+	prefix := c.view.Scope.RegistryPrefix()
+	for at, end := prefix, kv.PrefixEnd(prefix); at < end; {
+		resp, err := c.standby.Get(ctx, at, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+		if err != nil {
+			return nil, fmt.Errorf("list the standby's resources: %w", err)
+		}
+		if len(resp.Kvs) == 0 {
+			break
+		}
+		key := string(resp.Kvs[0].Key)
+		k, ok := registry.ParseKey(prefix, key)
+		if !ok {
+			at = key + "\x00"
+			continue
+		}
+		found = append(found, k.GroupResource())
+		at = kv.PrefixEnd(registry.ResourcePrefix(prefix, k.GroupResource()))
+	}
+	return found, nil
+}
+
+// takesAlong reports whether the deletion of the object at key takes other
+// objects along.
+func takesAlong(registryPrefix, key string) bool {
+	k, ok := registry.ParseKey(registryPrefix, key)
+	return ok && (k.GroupResource() == "namespaces" || k.GroupResource() == "customresourcedefinitions.apiextensions.k8s.io")
+}

@@ -1,0 +1,151 @@
+package role
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+)
+
+// TripKey holds the Trip that stands on a standby, or stood last.
+const TripKey = "/understudy/breaker"
+
+// Trip says why the breaker stopped replication before deletions of the
+// primary reached the standby. It stands until somebody has answered it.
+type Trip struct {
+	SourceClusterID string        `json:"sourceClusterID"`
+	Cause           string        `json:"cause,omitempty"` // the one object whose deletion takes the others along
+	Losses          []Loss        `json:"losses"`          // the largest share first
+	From            kv.Revision   `json:"from"`            // the primary's, of the first and the last deletion that was seen
+	Through         kv.Revision   `json:"through"`
+	Within          time.Duration `json:"within"` // they were seen within, in nanoseconds
+	At              time.Time     `json:"at"`
+	Answer          *Answer       `json:"answer,omitempty"`
+}
+
+// Loss is how many objects of one resource would be deleted.
+type Loss struct {
+	Resource string `json:"resource"` // plural.group
+	Deleted  int64  `json:"deleted"`
+	Of       int64  `json:"of"`      // that were there
+	Applied  int64  `json:"applied"` // had reached the standby before it was clear what this would become
+}
+
+// Answer is what an operator decided about a Trip. It holds for what the
+// primary deleted up to the revision Through.
+type Answer struct {
+	Accept  bool        `json:"accept"` // delete on the standby as well; otherwise compare both sides and keep it there
+	Through kv.Revision `json:"through"`
+	By      string      `json:"by"`
+	At      time.Time   `json:"at"`
+}
+
+// Concerns reports whether the trip still matters to a standby that is complete
+// up to the revision given of the primary with that cluster ID.
+func (t *Trip) Concerns(sourceClusterID string, complete kv.Revision) bool {
+	if t == nil || t.SourceClusterID != sourceClusterID {
+		return false
+	}
+	if t.Answer != nil {
+		return complete < t.Answer.Through
+	}
+	return complete < t.Through
+}
+
+// ErrNotTripped means that there is nothing to answer.
+var ErrNotTripped = errors.New("the breaker has not stopped replication")
+
+// ErrTripChanged means that a trip changed while it was being answered.
+var ErrTripChanged = errors.New("the breaker has seen something else meanwhile, or somebody else has answered")
+
+// ReadTrip returns the trip that stands, or stood last; nil = none ever.
+func ReadTrip(ctx context.Context, client *clientv3.Client) (*Trip, error) {
+	t, _, err := readTrip(ctx, client)
+	return t, err
+}
+
+func readTrip(ctx context.Context, client *clientv3.Client) (*Trip, int64, error) {
+	resp, err := client.Get(ctx, TripKey)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read whether the breaker has stopped replication: %w", err)
+	}
+	if len(resp.Kvs) == 0 {
+		return nil, 0, nil
+	}
+	var t Trip
+	if err := json.Unmarshal(resp.Kvs[0].Value, &t); err != nil {
+		return nil, 0, fmt.Errorf("read whether the breaker has stopped replication: %s: %w", TripKey, err)
+	}
+	return &t, resp.Kvs[0].ModRevision, nil
+}
+
+// AnswerTrip answers the trip that the operator saw, unless it has changed since.
+func AnswerTrip(ctx context.Context, client *clientv3.Client, seen Trip, a Answer) error {
+	stands, revision, err := readTrip(ctx, client)
+	if err != nil {
+		return err
+	}
+	if stands == nil || !stands.At.Equal(seen.At) || stands.Answer != nil {
+		return ErrTripChanged
+	}
+	stands.Answer = &a
+	raw, err := json.Marshal(stands)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(TripKey), "=", revision)).
+		Then(clientv3.OpPut(TripKey, string(raw))).Commit()
+	if err != nil {
+		return fmt.Errorf("answer the breaker: %w", err)
+	}
+	if !resp.Succeeded {
+		return ErrTripChanged
+	}
+	return nil
+}
+
+// String is for people: "1,000 of 1,000 machines.cluster.x-k8s.io were deleted
+// within 0.4 s at the primary's revisions 5011 to 6010".
+func (t Trip) String() string {
+	var losses []string
+	applied := int64(0)
+	for _, l := range t.Losses {
+		losses = append(losses, fmt.Sprintf("%s of %s %s", grouped(l.Deleted), grouped(l.Of), l.Resource))
+		applied += l.Applied
+	}
+	all := strings.Join(losses, ", ")
+	at := fmt.Sprintf("revisions %d to %d", t.From, t.Through)
+	if t.From == t.Through {
+		at = fmt.Sprintf("revision %d", t.From)
+	}
+	switch {
+	case t.Cause != "":
+		return fmt.Sprintf("%s is being deleted since the primary's %s, and with it %s", t.Cause, at, all)
+	case t.Within == 0 && t.From != t.Through:
+		all = fmt.Sprintf("%s are gone between the primary's %s", all, at)
+	default:
+		all = fmt.Sprintf("%s were deleted within %.1f s at the primary's %s", all, t.Within.Seconds(), at)
+	}
+	if applied > 0 {
+		all += fmt.Sprintf("; the first %s of them have reached the standby", grouped(applied))
+	} else {
+		all += "; none of it has reached the standby"
+	}
+	return all
+}
+
+// grouped writes a number with commas between its thousands.
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	for at := len(text) - 3; at > 0; at -= 3 {
+		text = text[:at] + "," + text[at:]
+	}
+	return text
+}
