@@ -44,6 +44,8 @@ type Pair struct {
 	Hold Hold `yaml:"hold"`
 	// Fields whose values the standby keeps for itself, besides those of the profile.
 	Local []Local `yaml:"local,omitempty"`
+	// Deletions of the primary that are too many to be meant stop replication before they reach the standby.
+	Breaker Breaker `yaml:"breaker"`
 	// How the daemon proves that both sides are equal.
 	Check Check `yaml:"check"`
 	// Address of the daemon's HTTP server: /check, /status, /livez, /readyz, /metrics. Port 0 takes a free one.
@@ -176,6 +178,30 @@ type Local struct {
 	Resources []string `yaml:"resources" required:"true" format:"nonempty"`
 	// JSON pointers (RFC 6901) to the fields, such as /status. They may not lead through lists.
 	Fields []string `yaml:"fields" required:"true" format:"pointer"`
+}
+
+// Breaker is how many deletions of one resource are too many. They are counted
+// per resource, objects that are being deleted (deletionTimestamp) included, and so
+// is what a dropped CRD or a deleted Namespace takes along.
+type Breaker struct {
+	// More than this share of a resource's objects in scope, in percent, is too much. 100 switches the breaker off.
+	Share int `yaml:"share" default:"30" min:"1" max:"100"`
+	// So many deletions of one resource are never too many, whatever their share.
+	Floor int `yaml:"floor" default:"20" min:"0" max:"1000000"`
+	// Time within which deletions are counted together.
+	Window Duration `yaml:"window" default:"1m" min:"1s" max:"1h"`
+	// Other limits for some resources; the last that matches counts.
+	Rules []BreakerRule `yaml:"rules,omitempty"`
+}
+
+// BreakerRule are limits for some resources.
+type BreakerRule struct {
+	// Patterns of plural.group ("secrets", "*.cluster.x-k8s.io").
+	Resources []string `yaml:"resources" required:"true" format:"glob"`
+	// As breaker.share.
+	Share int `yaml:"share" required:"true" min:"1" max:"100"`
+	// As breaker.floor.
+	Floor int `yaml:"floor" default:"20" min:"0" max:"1000000"`
 }
 
 // Check is how the daemon proves that both sides are equal.

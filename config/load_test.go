@@ -50,9 +50,10 @@ func TestDefaults(t *testing.T) {
 		Standby: Cluster{Name: "spb", Etcd: standby, Kubeconfig: "spb.kubeconfig"},
 		Sync: Sync{Prefix: "/registry/", Profile: "management-cluster", ServiceAccountTokens: "own",
 			LeaseTTL: Duration{10 * time.Second}, LagThreshold: Duration{30 * time.Second}},
-		Hold:   Hold{Defaults: true},
-		Check:  Check{Interval: Duration{5 * time.Minute}},
-		Listen: "127.0.0.1:8642",
+		Hold:    Hold{Defaults: true},
+		Breaker: Breaker{Share: 30, Floor: 20, Window: Duration{time.Minute}},
+		Check:   Check{Interval: Duration{5 * time.Minute}},
+		Listen:  "127.0.0.1:8642",
 	}
 	if !reflect.DeepEqual(p, want) {
 		t.Errorf("got  %+v\nwant %+v", p, want)

@@ -66,6 +66,11 @@ func TestJudge(t *testing.T) {
 			f.Paused = &Pause{Since: now.Add(-time.Hour), Reason: "upgrade"}
 			f.Report.State = Paused
 		}, AtRisk, "paused"},
+		"the breaker has tripped": {func(f *Facts) {
+			f.Breaker = "1,000 of 1,000 machines.cluster.x-k8s.io were deleted"
+			f.Report.State, f.Report.Error = Halted, "the breaker stopped replication"
+		}, AtRisk, "breaker"},
+		"the breaker has tripped, and no daemon runs": {func(f *Facts) { f.Breaker, f.Leader = "all of them", "" }, AtRisk, "breaker"},
 		"halted":                             {func(f *Facts) { f.Report.State, f.Report.Error = Halted, "too large" }, AtRisk, "halted"},
 		"halted, and gave up the lead":       {func(f *Facts) { f.Leader, f.Report.State = "", Halted }, AtRisk, "halted"},
 		"halted long ago":                    {func(f *Facts) { f.Leader, f.Report.State, f.Report.Time = "", Halted, now.Add(-time.Hour) }, AtRisk, "no-daemon"},

@@ -59,13 +59,14 @@ var (
 	lastCheck       = describe("last_check_timestamp_seconds", "When the last full comparison began; absent before the first.")
 	floorMargin     = describe("floor_margin_revisions", "How far the standby's etcd is above the primary's, at least; negative = below; absent while unknown.")
 	heldObjects     = describe("held_objects", "Objects that are held on the standby; absent while unknown.")
+	breakerTripped  = describe("breaker_tripped", "1 while replication is stopped before deletions that are too many.")
 	certificateEnds = describe("certificate_expiry_timestamp_seconds", "When a certificate that a connection depends on expires.", "side", "file")
 )
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{connected, stateIs, lagKnown, lagSeconds, lagRevisions, sourceRevision, standbyRevision,
-		events, bytesApplied, foreignWrites, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, heldObjects, certificateEnds} {
+		events, bytesApplied, foreignWrites, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, heldObjects, breakerTripped, certificateEnds} {
 		out <- d
 	}
 	m.apply.Describe(out)
@@ -101,6 +102,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	if r.Held != nil {
 		gauge(heldObjects, float64(*r.Held))
 	}
+	gauge(breakerTripped, one(r.Tripped))
 	counter(events, r.Events)
 	counter(bytesApplied, r.Bytes)
 	counter(foreignWrites, r.Foreign)

@@ -35,6 +35,7 @@ type Report struct {
 	Since    time.Time `json:"since"`           // of the state
 	Error    string    `json:"error,omitempty"` // why, while connecting or halted
 	Remedy   string    `json:"remedy,omitempty"`
+	Tripped  bool      `json:"tripped,omitempty"` // halted by the breaker
 
 	PrimaryConnected bool        `json:"primaryConnected"`
 	StandbyConnected bool        `json:"standbyConnected"`

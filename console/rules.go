@@ -97,6 +97,13 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{AtRisk, "breaker", func(f Facts) (string, string) {
+		if f.Breaker != "" {
+			return "the breaker has stopped replication: " + f.Breaker,
+				"understudy resume --accept-deletes if this was meant; understudy resume --resync to go on and keep the objects on the standby"
+		}
+		return "", ""
+	}},
 	{AtRisk, "no-daemon", func(f Facts) (string, string) {
 		if f.Standby.Reachable && f.leaderless() {
 			return "no daemon replicates", "understudy sync"
@@ -117,7 +124,7 @@ var rules = []rule{
 		return text, "understudy resume"
 	}},
 	{AtRisk, "halted", func(f Facts) (string, string) {
-		if f.speaks() && f.Report.State == Halted {
+		if f.speaks() && f.Report.State == Halted && f.Breaker == "" {
 			return "replication has halted: " + f.Report.Error, f.Report.Remedy
 		}
 		return "", ""

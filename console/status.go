@@ -58,6 +58,7 @@ type Facts struct {
 	Standby       Side
 	Checkpoint    *Checkpoint // nil: none, or the standby could not be read
 	Paused        *Pause
+	Breaker       string  // what the breaker saw and nobody has answered; "" = it has not tripped
 	Leader        string  // the daemon that leads; "" = none
 	Report        *Report // of the daemon that leads or led; nil = none
 	Operation     string  // a change of roles that is under way; "" = none
@@ -100,6 +101,7 @@ type Status struct {
 	Held         *int64              `json:"held"` // objects held on the standby; null = unknown
 	Daemon       Daemon              `json:"daemon"`
 	Paused       *Pause              `json:"paused,omitempty"`
+	Breaker      string              `json:"breaker,omitempty"` // what the breaker saw, while it stops replication
 	LastCheck    *Summary            `json:"lastCheck"`
 	Live         *Summary            `json:"live,omitempty"`
 	Scope        map[string]Resource `json:"scope"`
@@ -112,7 +114,7 @@ func Judge(f Facts) Status {
 	s := Status{
 		Verdict: Protected, Reasons: []Reason{}, Warnings: []string{},
 		Time: f.Now, Pair: f.Pair, Primary: f.Primary, Standby: f.Standby, Checkpoint: f.Checkpoint,
-		Daemon: Daemon{Leader: f.Leader, State: "unknown"}, Paused: f.Paused, Operation: f.Operation,
+		Daemon: Daemon{Leader: f.Leader, State: "unknown"}, Paused: f.Paused, Breaker: f.Breaker, Operation: f.Operation,
 		Scope: map[string]Resource{}, Certificates: f.Certificates, Floor: f.floor(), Held: f.Held,
 	}
 	if r := f.Report; r != nil {

@@ -130,6 +130,8 @@ func (t Trip) String() string {
 		return fmt.Sprintf("%s is being deleted since the primary's %s, and with it %s", t.Cause, at, all)
 	case t.Within == 0 && t.From != t.Through:
 		all = fmt.Sprintf("%s are gone between the primary's %s", all, at)
+	case t.From == t.Through:
+		all = fmt.Sprintf("%s were deleted in one transaction, the primary's %s", all, at)
 	default:
 		all = fmt.Sprintf("%s were deleted within %.1f s at the primary's %s", all, t.Within.Seconds(), at)
 	}

@@ -21,6 +21,9 @@ const (
 	// SurplusPrefix holds one empty key for every key in scope that only the
 	// standby has and that did not come from the primary.
 	SurplusPrefix = Root + "surplus"
+	// OperatorKey is written by every command that writes objects of the standby
+	// beside the replication, in the same transaction. It holds when and which.
+	OperatorKey = Root + "operator"
 	// ReportKey holds the daemon's last report.
 	ReportKey = Root + "report"
 )
@@ -53,6 +56,18 @@ type Checkpoint struct {
 	// Guarded is the standby's revision up to which every key in scope that
 	// somebody else created there has its record below SurplusPrefix.
 	Guarded kv.Revision `json:"guarded,omitempty"`
+}
+
+// Complete is the primary's revision that the standby was complete at last; 0 =
+// at none that is known.
+func (c Checkpoint) Complete() kv.Revision {
+	switch {
+	case c.Phase == Streaming:
+		return c.SourceRevision
+	case c.Base != nil:
+		return c.Base.SourceRevision
+	}
+	return 0
 }
 
 // Base is a complete checkpoint that a copy starts from.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/understudy-dr/understudy/cluster"
@@ -25,6 +26,7 @@ func (d *daemon) report() console.Report {
 		Events: s.Events, Bytes: s.Bytes, Resyncs: s.Resyncs, Errors: s.Errors,
 		Certificates: d.certificates(),
 	}
+	r.Tripped = errors.Is(s.Err, replica.ErrTripped)
 	if s.Err != nil {
 		r.Error, r.Remedy = s.Err.Error(), remedy.Of(s.Err)
 	}

@@ -112,6 +112,13 @@ func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
 	if pause != nil {
 		f.Paused = &console.Pause{Since: pause.Since, By: pause.By, Reason: pause.Reason}
 	}
+	trip, err := standingTrip(ctx, client)
+	if err != nil {
+		return err
+	}
+	if trip != nil {
+		f.Breaker = trip.String()
+	}
 	held, err := hold.Count(ctx, client)
 	if err != nil {
 		return err

@@ -80,38 +80,6 @@ func runPause(ctx context.Context, pair *config.Pair, opts pauseOptions, stdout 
 	return opts.output.write(stdout, paused{Paused: true, Changed: stands == order, Order: &stands, standby: pair.Standby.Name})
 }
 
-func newResumeCmd(app *app) *cobra.Command {
-	var out output
-	cmd := &cobra.Command{
-		Use:   "resume",
-		Short: "Let replication go on after pause",
-		Long:  "Takes the order to pause away.\n\nExit status: 0 replication is not paused, also where it was not before.",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			pair, err := app.loadConfig()
-			if err != nil {
-				return err
-			}
-			return runResume(cmd.Context(), pair, out, cmd.OutOrStdout())
-		},
-	}
-	addOutputFlag(cmd, &out)
-	return cmd
-}
-
-func runResume(ctx context.Context, pair *config.Pair, out output, stdout io.Writer) error {
-	standby, err := dial(ctx, pair.Standby)
-	if err != nil {
-		return err
-	}
-	defer standby.Close()
-	was, err := role.ClearPause(ctx, standby.Client)
-	if err != nil {
-		return err
-	}
-	return out.write(stdout, paused{Changed: was, standby: pair.Standby.Name})
-}
-
 // whoami names the person at the keyboard, as far as the system knows.
 func whoami() string {
 	name := "unknown"

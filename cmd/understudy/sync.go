@@ -75,9 +75,18 @@ func newReplica(app *app, pair *config.Pair, hooks replica.Hooks) (*replica.Repl
 		Identity: identity(),
 		LeaseTTL: pair.Sync.LeaseTTL.Duration,
 		Limits:   sink.Limits{MaxOps: pair.Standby.Etcd.MaxTxnOps, MaxBytes: int(pair.Standby.Etcd.MaxRequestBytes)},
+		Breaker:  breakerOf(pair.Breaker),
 		Log:      app.log,
 		Hooks:    hooks,
 	})
+}
+
+func breakerOf(c config.Breaker) replica.Breaker {
+	b := replica.Breaker{Share: float64(c.Share), Floor: int64(c.Floor), Window: c.Window.Duration}
+	for _, r := range c.Rules {
+		b.Rules = append(b.Rules, replica.BreakerRule{Resources: r.Resources, Share: float64(r.Share), Floor: int64(r.Floor)})
+	}
+	return b
 }
 
 // identity names this process among the daemons of a pair.

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/spf13/cobra"
+
+	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/sink"
+)
+
+type resumeOptions struct {
+	accept, resync bool
+	output         output
+}
+
+func newResumeCmd(app *app) *cobra.Command {
+	var opts resumeOptions
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "Let replication go on after pause, or after the breaker stopped it",
+		Long: `Takes the order to pause away.
+
+Where the breaker has stopped replication before deletions of the primary reached
+the standby, see understudy status, it takes one of two answers:
+
+  --accept-deletes  what the primary has deleted up to now is deleted on the
+                    standby as well.
+  --resync          both sides are compared, what differs is written, and
+                    nothing is deleted: what the primary lost stays on the
+                    standby as surplus, until the primary has it again or
+                    understudy repair deletes it.
+
+Exit status: 0 replication goes on, also where it was not stopped; 4 the breaker
+has stopped it, and neither answer was given; 5 the breaker has seen something else
+meanwhile, or somebody else has answered.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.accept && opts.resync {
+				return usageError(cmd, errors.New("--accept-deletes and --resync are two different answers"))
+			}
+			pair, err := app.loadConfig()
+			if err != nil {
+				return err
+			}
+			return runResume(cmd.Context(), app, pair, opts, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVar(&opts.accept, "accept-deletes", false, "delete on the standby what the breaker stopped")
+	cmd.Flags().BoolVar(&opts.resync, "resync", false, "go on, and keep on the standby what the breaker stopped")
+	addOutputFlag(cmd, &opts.output)
+	return cmd
+}
+
+// resumed is what resume tells.
+type resumed struct {
+	paused
+	Breaker string       `json:"breaker,omitempty"` // what it had seen
+	Answer  *role.Answer `json:"answer,omitempty"`
+}
+
+func (r resumed) writeTable(w io.Writer) error {
+	if r.Answer == nil {
+		return r.paused.writeTable(w)
+	}
+	then := "the standby keeps what was deleted, as surplus; both sides are compared now"
+	if r.Answer.Accept {
+		then = fmt.Sprintf("what the primary deleted up to its revision %d is deleted there as well", r.Answer.Through)
+	}
+	_, err := fmt.Fprintf(w, "replication into %s goes on; %s\n", r.standby, then)
+	return err
+}
+
+func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOptions, stdout io.Writer) error {
+	standby, err := dial(ctx, pair.Standby)
+	if err != nil {
+		return err
+	}
+	defer standby.Close()
+	trip, err := standingTrip(ctx, standby.Client)
+	if err != nil {
+		return err
+	}
+	r := resumed{paused: paused{standby: pair.Standby.Name}}
+	switch {
+	case trip == nil && (opts.accept || opts.resync):
+		return &remedy.Error{Op: "answer the breaker", Err: role.ErrNotTripped, Remedy: "understudy status; after pause, resume needs no flag", Code: remedy.Refused}
+	case trip != nil && !opts.accept && !opts.resync:
+		return &remedy.Error{Op: "resume", Err: fmt.Errorf("the breaker has stopped replication: %s", trip),
+			Remedy: "if this was meant: understudy resume --accept-deletes; to go on and keep the objects on the standby: understudy resume --resync",
+			Code:   remedy.Refused}
+	case trip != nil:
+		r.Breaker, r.Answer = trip.String(), &role.Answer{Accept: opts.accept, Through: max(trip.Through, primaryNow(ctx, app, pair)), By: whoami(), At: time.Now().UTC()}
+		err := role.AnswerTrip(ctx, standby.Client, *trip, *r.Answer)
+		if errors.Is(err, role.ErrTripChanged) {
+			return &remedy.Error{Op: "answer the breaker", Err: err, Remedy: "understudy status, then again", Code: remedy.LostRace}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.Changed, err = role.ClearPause(ctx, standby.Client); err != nil {
+		return err
+	}
+	return opts.output.write(stdout, r)
+}
+
+// standingTrip is what the breaker saw and nobody has answered; nil = nothing.
+func standingTrip(ctx context.Context, standby *clientv3.Client) (*role.Trip, error) {
+	stored, err := sink.ReadCheckpoint(ctx, standby)
+	if err != nil {
+		return nil, err
+	}
+	trip, err := role.ReadTrip(ctx, standby)
+	if err != nil || !trip.Concerns(stored.SourceClusterID, stored.Complete()) || trip.Answer != nil {
+		return nil, err
+	}
+	return trip, nil
+}
+
+// primaryNow is the primary's revision; 0 where it does not answer, and then the
+// answer reaches no further than what the breaker saw.
+func primaryNow(ctx context.Context, app *app, pair *config.Pair) kv.Revision {
+	primary, err := dial(ctx, pair.Primary)
+	if err == nil {
+		defer primary.Close()
+		id, idErr := primary.Identify(ctx, pair.Sync.Prefix)
+		if err = idErr; err == nil {
+			return id.Revision
+		}
+	}
+	app.log.Warn("the primary does not answer; what it deleted after the breaker looked is not covered", "error", err)
+	return 0
+}
