@@ -170,3 +170,7 @@ func EtcdName(groupResource string) string {
 	}
 	return group + "/" + resource
 }
+
+// BuiltIn reports whether the API server itself serves a resource and stores it
+// without its group in the key.
+func BuiltIn(groupResource string) bool { return builtinKinds[groupResource] != "" }

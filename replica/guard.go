@@ -18,8 +18,11 @@ type Write struct {
 	Revision kv.Revision // the standby's
 	Deleted  bool
 	Created  bool
-	// Foreign: not ours. Every transaction of ours writes the checkpoint too.
+	// Foreign: not the replication's. Every transaction of it writes the checkpoint too.
 	Foreign bool
+	// Operator: a command of ours wrote it, such as a repair; see sink.OperatorKey.
+	Operator bool
+	value    []byte // of a foreign put
 }
 
 // guard watches the standby for every write in scope from revision from on,
@@ -33,13 +36,18 @@ func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from
 		var writes []Write
 		for start := 0; start < len(e.Changes); {
 			stop := start
-			ours := false
+			ours, operator := false, false
 			for ; stop < len(e.Changes) && e.Changes[stop].Revision == e.Changes[start].Revision; stop++ {
 				ours = ours || e.Changes[stop].Key == sink.CheckpointKey
+				operator = operator || e.Changes[stop].Key == sink.OperatorKey
 			}
 			for _, c := range e.Changes[start:stop] {
 				if inScope(view, c) {
-					writes = append(writes, Write{c.Key, c.Revision, c.Delete, c.Created, !ours})
+					w := Write{Key: c.Key, Revision: c.Revision, Deleted: c.Delete, Created: c.Created, Foreign: !ours, Operator: operator}
+					if w.Foreign {
+						w.value = c.Value
+					}
+					writes = append(writes, w)
 				}
 			}
 			start = stop

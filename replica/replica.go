@@ -42,6 +42,7 @@ type Config struct {
 	// writing; 0 = 64 MiB. What waits beyond it lies on disk, sealed.
 	BufferBytes int
 	Breaker     Breaker // against deletions that are too many
+	Guard       Guard   // what is done about others' writes on the standby
 	// HaltedRetry is how often a halted replica looks whether it may go on;
 	// 0 = 30 s.
 	HaltedRetry time.Duration
@@ -72,6 +73,7 @@ var ErrLeads = errors.New("another daemon leads")
 type Replica struct {
 	Config
 	account *account
+	ledger  *ledger
 	outage  outage
 	live    atomic.Pointer[session]
 	reached kv.Revision // the highest checkpoint this process has seen
@@ -93,7 +95,7 @@ func New(c Config) (*Replica, error) {
 		c.HaltedRetry = 30 * time.Second
 	}
 	c.Hooks = c.Hooks.orNothing()
-	return &Replica{Config: c, account: newAccount(time.Now()), outage: outage{log: c.Log}}, nil
+	return &Replica{Config: c, account: newAccount(time.Now()), ledger: newLedger(c.Guard, c.Log), outage: outage{log: c.Log}}, nil
 }
 
 func (h Hooks) orNothing() Hooks {
@@ -116,7 +118,11 @@ func (h Hooks) orNothing() Hooks {
 }
 
 // State says what the replica is doing. Any goroutine may ask.
-func (r *Replica) State() State { return r.account.snapshot() }
+func (r *Replica) State() State {
+	s := r.account.snapshot()
+	s.Drift = r.ledger.report()
+	return s
+}
 
 // Once brings the standby up to the primary's revision of now, and returns. It
 // does not retry.
@@ -197,6 +203,7 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	if err != nil {
 		return err
 	}
+	r.ledger.begin(facts.Standby.Revision)
 	s := &session{
 		Replica: r, foreign: foreignKeys{guarded: facts.Checkpoint.Guarded}, primary: primary.Client, standby: standby.Client,
 		sink: sink.New(standby.Client, leader.Fence(facts.StandbyRole), r.Limits, facts.Checkpoint),

@@ -149,9 +149,12 @@ func (s *session) stream(ctx context.Context) error {
 		settled: s.account.lag.has, distrust: s.distrust,
 		adopt:   s.foreign.adopt,
 		foreign: s.foreign.has,
-		guarded: s.foreign.complete,
+		guarded: func() kv.Revision { return s.ledger.unmended(s.foreign.complete()) },
 		breaker: newBreaker(s.Breaker, s.accepted),
 		census:  census{standby: s.standby, view: s.View, foreign: s.foreign.has},
+	}
+	if s.until == 0 { // a single copy has no guard
+		st.mend, st.wounded = (&mender{stream: st, ledger: s.ledger, log: s.Log}).mend, s.ledger.wake
 	}
 	return st.run(ctx)
 }
@@ -245,6 +248,11 @@ func (s *session) guard(ctx context.Context, from kv.Revision) {
 			if err := s.rememberForeign(ctx, writes); err != nil {
 				return err
 			}
+			found, err := s.judge(ctx, writes)
+			if err != nil {
+				return err
+			}
+			s.ledger.note(found, through, time.Now())
 			s.foreign.extend(from, through)
 			from = through + 1
 			s.watched = through

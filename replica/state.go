@@ -37,6 +37,7 @@ type State struct {
 	Lag                            Lag
 	Copy                           CopyProgress
 	Scope                          map[string]ResourceCount // as of the last copy
+	Drift                          Drift                    // by others, on the standby
 
 	Events, Deletes, Bytes, Transactions int64 // applied by this process
 	Resyncs, Errors                      map[string]int64

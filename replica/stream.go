@@ -34,8 +34,10 @@ type stream struct {
 	heard            func(kv.Revision)     // the watch has delivered everything through this revision
 	breaker          *breaker
 	census           census
-	marked           map[string]struct{} // objects known to be marked for deletion
-	settled          func(kv.Revision)   // nothing in scope is outstanding up to this revision
+	marked           map[string]struct{}                          // objects known to be marked for deletion
+	settled          func(kv.Revision)                            // nothing in scope is outstanding up to this revision
+	mend             func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
+	wounded          <-chan struct{}                              // there is something to mend
 }
 
 // applied is one transaction that went through.
@@ -204,7 +206,16 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 		if err != nil {
 			return err
 		}
-		var later <-chan time.Time
+		var later, mend <-chan time.Time
+		if s.mend != nil {
+			again, err := s.mend(ctx)
+			if err != nil {
+				return err
+			}
+			if again != 0 {
+				mend = time.After(again)
+			}
+		}
 		if ready {
 			gate, err := s.pass(ctx)
 			if err != nil {
@@ -227,6 +238,8 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 		select {
 		case <-changed:
 		case <-later:
+		case <-mend:
+		case <-s.wounded:
 		case <-tick.C:
 			idle = true
 		case <-ctx.Done():

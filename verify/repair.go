@@ -155,6 +155,7 @@ func (r *repair) commit(ctx context.Context, steps []Step, now moment) (bool, er
 	if len(ops) == 0 {
 		return true, nil
 	}
+	ops = append(ops, clientv3.OpPut(sink.OperatorKey, "repair "+time.Now().UTC().Format(time.RFC3339)))
 	resp, err := r.sides.Standby.Txn(ctx).If(compares...).Then(ops...).Commit()
 	if err != nil {
 		r.out = before

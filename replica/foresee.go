@@ -1,0 +1,131 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/source"
+)
+
+var errPrimarySilent = errors.New("the primary does not answer")
+
+// askPrimary reads keys of the primary, with little patience.
+func (m *mender) askPrimary(ctx context.Context, keys []string) (map[string]kv.Pair, error) {
+	attempt, cancel := context.WithTimeout(ctx, mendPatience)
+	defer cancel()
+	found, err := readKeys(attempt, m.primary, keys)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", errPrimarySilent, err)
+	}
+	return found, err
+}
+
+// readKeys reads keys as they are now.
+func readKeys(ctx context.Context, client *clientv3.Client, keys []string) (map[string]kv.Pair, error) {
+	found := make(map[string]kv.Pair, len(keys))
+	for part := range slices.Chunk(keys, readAgainMax) {
+		pairs, err := source.Get(ctx, client, part, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range pairs {
+			found[p.Key] = p
+		}
+	}
+	return found, nil
+}
+
+// foresee marks the objects that the primary is about to delete by itself, so
+// that the standby's controllers were only faster: it is deleting them or their
+// namespace, or their owners are gone there and its garbage collector is to
+// follow. Put back, they would be deleted on the standby again and again until then.
+func (m *mender) foresee(ctx context.Context, scenes []scene) error {
+	asked := map[string]bool{}
+	for i := range scenes {
+		if l := &scenes[i]; l.primary.ModRevision > 0 && l.have.ModRevision == 0 && l.wantErr == nil {
+			for _, key := range fateKeys(m.view.Scope, l.primary.Key, l.want.Meta) {
+				asked[key] = true
+			}
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	there, err := m.askPrimary(ctx, slices.Collect(maps.Keys(asked)))
+	if err != nil {
+		return err
+	}
+	metas := map[string]registry.Meta{}
+	for key, p := range there {
+		metas[key] = m.metaOfPrimary(p)
+	}
+	for i := range scenes {
+		l := &scenes[i]
+		l.dying = dying(m.view.Scope, l.primary.Key, l.want.Meta, metas)
+	}
+	return nil
+}
+
+// metaOfPrimary is empty where the object cannot be read.
+func (m *mender) metaOfPrimary(p kv.Pair) registry.Meta {
+	k, _ := registry.ParseKey(m.view.Scope.RegistryPrefix(), p.Key)
+	plain, err := m.view.Recoder.PlainOfPrimary(k.GroupResource(), p.Key, p.Value)
+	if err != nil {
+		return registry.Meta{}
+	}
+	meta, _ := registry.ReadMeta(plain)
+	return meta
+}
+
+// fateKeys are the keys of the primary that decide whether an object lives on.
+func fateKeys(s *scope.Scope, key string, object registry.Meta) []string {
+	var keys []string
+	if namespace := namespaceKey(s, key); namespace != "" {
+		keys = append(keys, namespace)
+	}
+	for _, o := range object.Owners {
+		places, proof := s.OwnerKeys(key, o)
+		keys = append(keys, places...)
+		if proof != "" {
+			keys = append(keys, proof)
+		}
+	}
+	return keys
+}
+
+// dying reports whether a primary with these objects is about to delete the one
+// at key. It is pure, and says no where it cannot tell.
+func dying(s *scope.Scope, key string, object registry.Meta, primary map[string]registry.Meta) bool {
+	if object.Deleting || primary[namespaceKey(s, key)].Deleting {
+		return true
+	}
+	gone := func(o registry.Owner) bool {
+		places, proof := s.OwnerKeys(key, o)
+		if _, proven := primary[proof]; len(places) == 0 || proof != "" && !proven {
+			return false
+		}
+		return !slices.ContainsFunc(places, func(place string) bool {
+			owner, there := primary[place]
+			return there && (owner.UID == o.UID || owner.Kind == "")
+		})
+	}
+	return len(object.Owners) > 0 && !slices.ContainsFunc(object.Owners, func(o registry.Owner) bool { return !gone(o) })
+}
+
+// namespaceKey is where the namespace of the object at key is stored; "" for
+// an object in none.
+func namespaceKey(s *scope.Scope, key string) string {
+	k, ok := registry.ParseKey(s.RegistryPrefix(), key)
+	if !ok || k.Namespace == "" {
+		return ""
+	}
+	return registry.Key{Resource: "namespaces", Name: k.Namespace}.Path(s.RegistryPrefix())
+}

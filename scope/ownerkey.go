@@ -1,0 +1,29 @@
+package scope
+
+import "github.com/understudy-dr/understudy/registry"
+
+// OwnerKeys says where an owner of the object at key would be stored: in the
+// object's namespace or in none. The reference names a kind, so the resource is
+// guessed; proof is the key of the CustomResourceDefinition that exists where
+// the guess is right, "" for a built-in resource. No places: there is no guess.
+func (s *Scope) OwnerKeys(key string, o registry.Owner) (places []string, proof string) {
+	k, ok := registry.ParseKey(s.registryPrefix, key)
+	if !ok || o.Name == "" {
+		return nil, ""
+	}
+	owner, ok := s.resourceOf(o.APIVersion, o.Kind)
+	if !ok {
+		return nil, ""
+	}
+	resource := owner.GroupResource()
+	owner.Name = o.Name
+	places = []string{owner.Path(s.registryPrefix)}
+	if k.Namespace != "" {
+		owner.Namespace = k.Namespace
+		places = append(places, owner.Path(s.registryPrefix))
+	}
+	if !registry.BuiltIn(resource) {
+		proof = registry.Key{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions", Name: resource}.Path(s.registryPrefix)
+	}
+	return places, proof
+}
