@@ -123,10 +123,10 @@ func TestReferencesOfAnOlderStandbyAreDropped(t *testing.T) {
 	if err := json.Unmarshal([]byte(raw), &c); err != nil {
 		t.Fatal(err)
 	}
-	if c.HoldsHash != p.config.View.HoldsHash() {
-		t.Fatalf("the checkpoint says %q", c.HoldsHash)
+	now := c.HoldsHash
+	if c.HoldsHash = strings.TrimPrefix(now, "2+"); c.HoldsHash == now {
+		t.Fatalf("the checkpoint says %q, as the older version did", now)
 	}
-	c.HoldsHash = p.config.View.Holds.Hash()
 	older, err := json.Marshal(c)
 	must(t, err)
 	_, err = standby.Txn(t.Context()).Then(clientv3.OpPut(sink.CheckpointKey, string(older)),

@@ -43,8 +43,9 @@ var families = []family{
 // A first copy into a standby whose controllers run must not let the garbage
 // collector see a dependent without its owner: not of built-in kinds, not
 // of a kind that the standby knows, and not of one whose definition comes
-// along. etcdctl make-mirror on the same data
-// shows that the garbage collector does look.
+// along. Nor does it find a reference to take away from an object that has
+// other owners. etcdctl make-mirror on the same data shows that the garbage
+// collector does look.
 func TestGarbageCollectorSparesWhatACopyBrings(t *testing.T) {
 	if testing.Short() {
 		t.Skip("watches three control planes for two minutes")
@@ -62,6 +63,16 @@ func TestGarbageCollectorSparesWhatACopyBrings(t *testing.T) {
 	for _, f := range families {
 		made.add(f.create(t, primary))
 	}
+	// No standby gets a Lease, and the object has another owner that it gets.
+	api := newAPI(t, primary)
+	lease := api.create(t, reference("coordination.k8s.io/v1", "Lease", "built-in", "held"))
+	shared := reference("v1", "ConfigMap", "built-in", "ae-shared")
+	shared.SetOwnerReferences([]metav1.OwnerReference{
+		{APIVersion: "coordination.k8s.io/v1", Kind: "Lease", Name: lease.GetName()},
+		{APIVersion: "v1", Kind: "ConfigMap", Name: "zz-owner-000"}})
+	shared = api.create(t, shared)
+	sharedKey := objectKey(configMaps, shared)
+	made[sharedKey] = shared.GetUID()
 	for _, c := range []*testkit.ControlPlane{standby, mirrored} {
 		collects(t, c, kind{configMaps, "ConfigMap", "before"})
 		collects(t, c, kind{claims, "Claim", "before"})
@@ -95,6 +106,12 @@ func TestGarbageCollectorSparesWhatACopyBrings(t *testing.T) {
 	collects(t, standby, kind{claims, "Claim", "after"})
 	collects(t, standby, kind{machines, "Machine", "after"})
 	p.consistent(t, int64(len(made)))
+	if n := versions(t, standby, sharedKey); n != 1 {
+		t.Errorf("%s was written %d times on the standby, want once: the garbage collector has edited it", sharedKey, n)
+	}
+	if versions(t, mirrored, sharedKey) == 1 {
+		t.Error("after make-mirror the garbage collector has not touched it: this object proves nothing")
+	}
 
 	if missing := len(made) - mirrorLosses.arrived(); missing > 0 {
 		t.Fatalf("make-mirror has not brought %d of %d objects within %s", missing, len(made), watched)
@@ -123,6 +140,19 @@ func collects(t *testing.T, c *testkit.ControlPlane, k kind) {
 		_, err := client.Get(t.Context(), k.name, metav1.GetOptions{})
 		return isNotFound(err), fmt.Sprintf("Get: %v", err)
 	})
+}
+
+// versions is how often an object has been written since it was created.
+func versions(t *testing.T, c *testkit.ControlPlane, key string) int64 {
+	t.Helper()
+	resp, err := c.Etcd().Client().Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(resp.Kvs) == 0 {
+		return 0
+	}
+	return resp.Kvs[0].Version
 }
 
 // mirror runs etcdctl make-mirror until the test ends.
