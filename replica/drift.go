@@ -101,6 +101,9 @@ type ledger struct {
 	hands   map[string]string
 	// judged is the standby's revision up to which all writes are in the account.
 	judged kv.Revision
+	// begun is the standby's revision at which the session began. What was harmed
+	// before, and stands again, somebody may have told of already.
+	begun kv.Revision
 }
 
 func newLedger(policy Guard, log *slog.Logger) *ledger {
@@ -112,7 +115,7 @@ func newLedger(policy Guard, log *slog.Logger) *ledger {
 func (l *ledger) begin(standby kv.Revision) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.judged = min(l.judged, standby)
+	l.judged, l.begun = min(l.judged, standby), standby
 }
 
 // after is the standby's revision after which writes are news.
@@ -255,7 +258,7 @@ func (l *ledger) close(done map[*wound]Outcome, now time.Time) {
 	})
 	for w, outcome := range done {
 		delete(l.waiting, w.key)
-		if outcome == "" { // it was none
+		if outcome == "" || outcome == Superseded && !w.told && w.revision <= l.begun { // it was none, or is past
 			l.recent = slices.DeleteFunc(l.recent, func(i *Incident) bool { return i == w.incident })
 			l.flaps.forget(w.key)
 			continue
