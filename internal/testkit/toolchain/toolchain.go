@@ -1,5 +1,5 @@
 // Package toolchain builds the outside programs that tests run: etcd and its
-// tools, kube-apiserver, kube-controller-manager.
+// tools, kube-apiserver, kube-controller-manager, Cluster API's core manager.
 //
 // Each is pinned by a nested module under internal/testkit/tools, built once
 // per version into a cache directory and shared by every test process: a file
@@ -10,6 +10,7 @@ package toolchain
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -43,15 +44,16 @@ var tools = map[string]tool{
 	"etcdutl@3.6":             {"etcd36", "go.etcd.io/etcd/etcdutl/v3", "go.etcd.io/etcd/etcdutl/v3", "etcdutl"},
 	"kube-apiserver":          {"kube", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"},
 	"kube-controller-manager": {"kube", "k8s.io/kubernetes", "k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"},
+	"cluster-api@1.13":        {"capi", "sigs.k8s.io/cluster-api", "sigs.k8s.io/cluster-api", "cluster-api-manager"},
 }
 
-// Names returns the programs Path knows, quick builds first.
+// Names returns the programs Path knows, sorted.
 func Names() []string {
 	names := make([]string, 0, len(tools))
 	for name := range tools {
 		names = append(names, name)
 	}
-	slices.Sort(names) // etcd before kube: the short builds come first
+	slices.Sort(names)
 	return names
 }
 
@@ -82,6 +84,10 @@ func Build(ctx context.Context, name string, progress io.Writer) (string, error)
 		return "", err
 	}
 	dir := filepath.Join(cache, "bin", t.binary+"-"+version)
+	stamp := t.stamp(version)
+	if stamp != "" {
+		dir += "-stamped" // apart from what was built before there were stamps
+	}
 	path := filepath.Join(dir, t.binary)
 	if present(path) {
 		return path, nil
@@ -100,7 +106,7 @@ func Build(ctx context.Context, name string, progress io.Writer) (string, error)
 	}
 	start := time.Now()
 	fmt.Fprintf(progress, "building %s %s … ", t.binary, version)
-	if err := build(ctx, module, t.pkg, path); err != nil {
+	if err := build(ctx, module, t.pkg, path, "-s -w "+stamp); err != nil {
 		fmt.Fprintln(progress, "failed")
 		return "", fmt.Errorf("build %s %s: %w", t.binary, version, err)
 	}
@@ -108,8 +114,20 @@ func Build(ctx context.Context, name string, progress io.Writer) (string, error)
 	return path, nil
 }
 
+// stamp is what makes a program tell its version, as linker flags. Without it
+// Kubernetes says v0.0.0, which Cluster API finds too old.
+func (t tool) stamp(version string) string {
+	if t.pinned != "k8s.io/kubernetes" {
+		return ""
+	}
+	const in = "-X k8s.io/component-base/version."
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	return in + "gitVersion=v" + version + " " + in + "gitMajor=" + major + " " + in + "gitMinor=" + minor
+}
+
 // build compiles pkg of the module at dir and puts the program at path.
-func build(ctx context.Context, dir, pkg, path string) error {
+func build(ctx context.Context, dir, pkg, path, ldflags string) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(path), ".build-")
 	if err != nil {
 		return err
@@ -117,7 +135,7 @@ func build(ctx context.Context, dir, pkg, path string) error {
 	defer os.RemoveAll(tmp)
 	out := filepath.Join(tmp, filepath.Base(path))
 
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", ldflags, "-o", out, pkg)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly", "GOOS=", "GOARCH=")
 	var output bytes.Buffer
@@ -126,6 +144,29 @@ func build(ctx context.Context, dir, pkg, path string) error {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, errors.Join(err, ctx.Err()), tail(output.String(), 20))
 	}
 	return os.Rename(out, path)
+}
+
+// Source returns the directory of the source tree that the program called name
+// is built from, for the files that come with it. It is in Go's module cache
+// and must not be written to.
+func Source(ctx context.Context, name string) (string, error) {
+	t, ok := tools[name]
+	if !ok {
+		return "", fmt.Errorf("no tool %q; there are %s", name, strings.Join(Names(), ", "))
+	}
+	root, err := sourceRoot()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", t.pinned)
+	cmd.Dir = filepath.Join(root, "internal", "testkit", "tools", t.module)
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly")
+	out, err := cmd.Output()
+	var module struct{ Dir, Error string }
+	if json.Unmarshal(out, &module) != nil || module.Dir == "" {
+		return "", fmt.Errorf("go mod download %s: %w %s", t.pinned, errors.Join(err, ctx.Err()), module.Error)
+	}
+	return module.Dir, nil
 }
 
 // lock takes an exclusive lock on the file at path, or gives up with ctx.

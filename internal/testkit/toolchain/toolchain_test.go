@@ -26,6 +26,16 @@ func TestPathGivesTheSameProgramTwice(t *testing.T) {
 	}
 }
 
+func TestSourceHasWhatComesWithTheProgram(t *testing.T) {
+	dir, err := Source(t.Context(), "cluster-api@1.13")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "config", "crd", "bases", "cluster.x-k8s.io_machines.yaml")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUnknownNameIsRefused(t *testing.T) {
 	if _, err := Path(t.Context(), "etcd@2"); err == nil || !strings.Contains(err.Error(), "etcd@3.6") {
 		t.Fatalf("Path: %v, want an error that lists the known names", err)
@@ -70,7 +80,7 @@ func TestLockIsExclusive(t *testing.T) {
 
 func TestFailedBuildLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	err := build(t.Context(), dir, "example.com/none", filepath.Join(dir, "none"))
+	err := build(t.Context(), dir, "example.com/none", filepath.Join(dir, "none"), "")
 	if err == nil {
 		t.Fatal("build of a package that does not exist succeeded")
 	}
