@@ -174,9 +174,9 @@ type Workload struct {
 
 // Local names fields whose values the standby keeps for itself.
 type Local struct {
-	// The resources, each as plural.group, without patterns.
+	// The resources, each as plural.group; *.group is all of a group and of its subgroups.
 	Resources []string `yaml:"resources" required:"true" format:"nonempty"`
-	// JSON pointers (RFC 6901) to the fields, such as /status. They may not lead through lists.
+	// JSON pointers (RFC 6901) to the fields, such as /status. In a list a step NAME=VALUE stands for all elements whose field NAME is the text VALUE.
 	Fields []string `yaml:"fields" required:"true" format:"pointer"`
 }
 

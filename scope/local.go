@@ -15,16 +15,19 @@ import (
 
 // Local names fields whose value the standby keeps for itself.
 type Local struct {
-	Resources []string // "plural.group", no patterns
-	Fields    []string // JSON pointers (RFC 6901); they may not lead through lists
-	Types     []string // only of Secrets of these types; nil = of all objects
-	Origin    string   // "profile management-cluster"; "" = "local[N]", its place among those without one
+	Resources []string // "plural.group", or "*.group" for all of it and of its subgroups
+	// Fields are JSON pointers (RFC 6901), but that in a list a step NAME=VALUE
+	// stands for all elements in which the field NAME is VALUE.
+	Fields []string
+	Types  []string // only of Secrets of these types; nil = of all objects
+	Origin string   // "profile management-cluster"; "" = "local[N]", its place among those without one
 }
 
 // Locals are all local fields of a pair. The zero Locals have none.
 type Locals struct {
-	of   map[string][]localField // by resource
-	hash string
+	of     map[string][]localField // by resource, as it was given
+	groups []string                // those of them that begin with "*."
+	hash   string
 }
 
 type localField struct {
@@ -34,6 +37,14 @@ type localField struct {
 
 // defaultLocals: what the standby's own controllers write for objects that are
 // held there, and what names the cluster's own webhook.
+//
+// The controllers of Cluster API, core and providers, write one thing into the
+// objects of a paused Cluster: that they have seen it (util/paused of
+// sigs.k8s.io/cluster-api). Objects of before its v1beta2 have the condition
+// under status.v1beta2.
+//
+// API servers store definitions as v1beta1, the shorter one (the codec in
+// pkg/cmd/server/options of k8s.io/apiextensions-apiserver).
 var defaultLocals = []Local{
 	{
 		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "cronjobs.batch", "jobs.batch",
@@ -42,7 +53,11 @@ var defaultLocals = []Local{
 	},
 	{
 		Resources: []string{"customresourcedefinitions.apiextensions.k8s.io"},
-		Fields:    []string{"/spec/conversion/webhook/clientConfig/caBundle"},
+		Fields:    []string{"/spec/conversion/webhookClientConfig/caBundle", "/spec/conversion/webhook/clientConfig/caBundle"},
+	},
+	{
+		Resources: []string{"*.cluster.x-k8s.io"},
+		Fields:    []string{"/status/conditions/type=Paused", "/status/v1beta2/conditions/type=Paused", "/metadata/managedFields/subresource=status"},
 	},
 }
 
@@ -76,7 +91,11 @@ func NewLocals(locals []Local) (*Locals, error) {
 			local.Origin = fmt.Sprintf("local[%d]", configured)
 			configured++
 		}
-		if err := checkResources(local.Resources); err != nil {
+		named := slices.Clone(local.Resources)
+		for j, gr := range named {
+			named[j] = strings.TrimPrefix(gr, "*.")
+		}
+		if err := checkResources(named); err != nil {
 			return nil, &RuleError{Field: local.Origin + ".resources", Err: err}
 		}
 		for j, pointer := range local.Fields {
@@ -87,6 +106,9 @@ func NewLocals(locals []Local) (*Locals, error) {
 			one := local
 			one.Fields = []string{pointer}
 			for _, gr := range local.Resources {
+				if strings.HasPrefix(gr, "*.") && !slices.Contains(l.groups, gr) {
+					l.groups = append(l.groups, gr)
+				}
 				l.of[gr] = append(l.of[gr], localField{one, path})
 			}
 		}
@@ -113,9 +135,21 @@ func NewLocals(locals []Local) (*Locals, error) {
 // Of are the local fields of a resource, one in each Local.
 func (l *Locals) Of(groupResource string) []Local {
 	var out []Local
-	if l != nil {
-		for _, f := range l.of[groupResource] {
-			out = append(out, f.Local)
+	for _, f := range l.fields(groupResource) {
+		out = append(out, f.Local)
+	}
+	return out
+}
+
+// fields are the local fields of a resource.
+func (l *Locals) fields(groupResource string) []localField {
+	if l == nil {
+		return nil
+	}
+	out := l.of[groupResource]
+	for _, group := range l.groups {
+		if strings.HasSuffix(groupResource, group[1:]) {
+			out = append(slices.Clip(out), l.of[group]...)
 		}
 	}
 	return out
@@ -124,7 +158,7 @@ func (l *Locals) Of(groupResource string) []Local {
 // paths are those of one object's local fields.
 func (l *Locals) paths(groupResource string, object registry.Fields) [][]string {
 	var out [][]string
-	for _, f := range l.of[groupResource] {
+	for _, f := range l.fields(groupResource) {
 		if kind, _ := object["type"].(string); f.Types == nil || slices.Contains(f.Types, kind) {
 			out = append(out, f.path)
 		}
@@ -149,7 +183,7 @@ func parsePointer(pointer string) ([]string, error) {
 
 // Concerns reports whether objects of a resource have local fields.
 func (l *Locals) Concerns(groupResource string) bool {
-	return l != nil && len(l.of[groupResource]) > 0
+	return len(l.fields(groupResource)) > 0
 }
 
 // Keep gives want with the local fields of have, the object as the standby
@@ -173,16 +207,10 @@ func (l *Locals) Keep(groupResource string, want, have []byte) ([]byte, error) {
 	}
 	changed := false
 	for _, path := range paths {
-		value, there := lookup(from, path)
-		was, here := lookup(to, path)
-		switch {
-		case there == here && reflect.DeepEqual(value, was):
+		if reflect.DeepEqual(find(map[string]any(to), path), find(map[string]any(from), path)) {
 			continue
-		case there:
-			insert(to, path, value)
-		default:
-			remove(to, path)
 		}
+		to, _ = take(map[string]any(to), map[string]any(from), path).(map[string]any)
 		changed = true
 	}
 	if !changed {
@@ -212,50 +240,10 @@ func (l *Locals) Equal(groupResource string, a, b []byte) bool {
 		return false
 	}
 	for _, path := range l.paths(groupResource, left) {
-		remove(left, path)
-		remove(right, path)
+		left, _ = take(map[string]any(left), nil, path).(map[string]any)
+		right, _ = take(map[string]any(right), nil, path).(map[string]any)
 	}
 	x, errX := registry.WriteFields(left, a)
 	y, errY := registry.WriteFields(right, a)
 	return errX == nil && errY == nil && bytes.Equal(x, y)
-}
-
-func lookup(fields map[string]any, path []string) (any, bool) {
-	for _, step := range path[:len(path)-1] {
-		next, ok := fields[step].(map[string]any)
-		if !ok {
-			return nil, false
-		}
-		fields = next
-	}
-	value, ok := fields[path[len(path)-1]]
-	return value, ok
-}
-
-func insert(fields map[string]any, path []string, value any) {
-	for _, step := range path[:len(path)-1] {
-		next, ok := fields[step].(map[string]any)
-		if !ok {
-			next = map[string]any{}
-			fields[step] = next
-		}
-		fields = next
-	}
-	fields[path[len(path)-1]] = value
-}
-
-// remove takes a field away, and with it the maps that have become empty.
-func remove(fields map[string]any, path []string) {
-	if len(path) == 1 {
-		delete(fields, path[0])
-		return
-	}
-	next, ok := fields[path[0]].(map[string]any)
-	if !ok {
-		return
-	}
-	remove(next, path[1:])
-	if len(next) == 0 {
-		delete(fields, path[0])
-	}
 }

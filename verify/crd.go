@@ -29,7 +29,8 @@ func (d *crd) resource() string { return d.plural + "." + d.group }
 func (d *crd) serves(version string) bool { return d.versions[version] }
 
 // storedDefinition is the part of a CustomResourceDefinition that is read; its
-// schemas, by far the most of it, are not. version alone is v1beta1's.
+// schemas, by far the most of it, are not. version and webhookClientConfig are
+// v1beta1's, as which API servers store definitions.
 type storedDefinition struct {
 	Spec struct {
 		Group string `json:"group"`
@@ -49,6 +50,7 @@ type storedDefinition struct {
 			Webhook  struct {
 				ClientConfig clientConfig `json:"clientConfig"`
 			} `json:"webhook"`
+			WebhookClientConfig clientConfig `json:"webhookClientConfig"`
 		} `json:"conversion"`
 	} `json:"spec"`
 	Status struct {
@@ -105,7 +107,9 @@ func (s *simulator) readDefinition(_ registry.Key, o *record, plain []byte) erro
 		if o.in && len(d.versions) > 1 {
 			severity = Red
 		}
-		s.call(ConversionBackend, severity, o, "conversion", stored.Spec.Conversion.Webhook.ClientConfig, "")
+		for _, to := range []clientConfig{stored.Spec.Conversion.Webhook.ClientConfig, stored.Spec.Conversion.WebhookClientConfig} {
+			s.call(ConversionBackend, severity, o, "conversion", to, "")
+		}
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/understudy-dr/understudy/internal/testkit"
@@ -68,6 +70,7 @@ func TestSimulateBesideARealControllerManager(t *testing.T) {
 	if _, err := plane.Client().RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "misplaced", OwnerReferences: []metav1.OwnerReference{gone}}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	define(t, plane, "converted")
 	if err := api.Namespaces().Delete(ctx, "dying", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +94,9 @@ func TestSimulateBesideARealControllerManager(t *testing.T) {
 		NamespaceDeleted: {"ConfigMap dying/inside"},
 		OwnerKindUnknown: {"ConfigMap prod/unknown-kind", "ConfigMap prod/unserved-version"},
 		OwnerMisplaced:   {"ClusterRole misplaced"},
-		OwnerDropped:     {"ConfigMap prod/in-foreground-one-left", "ConfigMap prod/one-left"},
+		// Stored as v1beta1, in which the webhook stands elsewhere.
+		ConversionBackend: {"CustomResourceDefinition converted.example.com"},
+		OwnerDropped:      {"ConfigMap prod/in-foreground-one-left", "ConfigMap prod/one-left"},
 	}
 	if !maps.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("\n got %v\nwant %v", got, want)
@@ -126,6 +131,26 @@ func TestSimulateBesideARealControllerManager(t *testing.T) {
 			t.Errorf("%s is gone, and nothing foretold it", object)
 		}
 	}
+}
+
+// define makes a definition whose versions a webhook converts that is not there.
+func define(t *testing.T, plane *testkit.ControlPlane, plural string) {
+	t.Helper()
+	open := map[string]any{"openAPIV3Schema": map[string]any{"type": "object"}}
+	resource := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	_, err := plane.Dynamic().Resource(resource).Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": plural + ".example.com"},
+		"spec": map[string]any{"group": "example.com", "scope": "Namespaced", "names": map[string]any{"kind": "Converted", "plural": plural},
+			"versions": []any{
+				map[string]any{"name": "v2", "served": true, "storage": true, "schema": open},
+				map[string]any{"name": "v1", "served": true, "storage": false, "schema": open}},
+			"conversion": map[string]any{"strategy": "Webhook", "webhook": map[string]any{"conversionReviewVersions": []any{"v1"},
+				"clientConfig": map[string]any{"service": map[string]any{"namespace": "prod", "name": "converter", "path": "/convert"}}}}},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plane.Established(plural + ".example.com")
 }
 
 func ref(apiVersion, kind, name string, uid types.UID) metav1.OwnerReference {

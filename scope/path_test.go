@@ -1,0 +1,108 @@
+package scope_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/understudy-dr/understudy/scope"
+)
+
+// The objects of a paused Cluster say so themselves, on each side for itself.
+func TestPausedIsTheStandbysOwn(t *testing.T) {
+	locals, err := scope.NewLocals(scope.DefaultLocals(scope.DefaultProfile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		ready    = `{"status":"True","type":"Ready"}`
+		unready  = `{"status":"False","type":"Ready"}`
+		running  = `{"status":"False","type":"Paused"}`
+		paused   = `{"status":"True","type":"Paused"}`
+		spec     = `{"manager":"kubectl","operation":"Apply"}`
+		statuses = `{"manager":"manager","subresource":"status","time":"1"}`
+		later    = `{"manager":"manager","subresource":"status","time":"2"}`
+	)
+	machine := func(conditions, written string) []byte {
+		return []byte(`{"apiVersion":"v1","kind":"K","metadata":{"managedFields":[` + written + `],"name":"n"},"status":{"conditions":[` + conditions + "]}}\n")
+	}
+	for name, tc := range map[string]struct {
+		primary, standby, kept []byte
+		same                   bool
+	}{
+		"it says so":           {machine(running+","+ready, spec+","+statuses), machine(paused+","+ready, spec+","+later), machine(paused+","+ready, spec+","+later), true},
+		"it does not yet":      {machine(ready, spec), machine(ready, spec), machine(ready, spec), true},
+		"the primary alone":    {machine(running+","+ready, spec), machine(ready, spec), machine(ready, spec), true},
+		"the standby alone":    {machine(ready, spec), machine(paused+","+ready, spec), machine(ready+","+paused, spec), true},
+		"and nothing else":     {machine(running+","+ready, spec), machine(paused+","+unready, spec), machine(paused+","+ready, spec), false},
+		"another writes it":    {machine(ready, spec), machine(ready, later), machine(ready, spec+","+later), false},
+		"no condition besides": {machine(running, spec), []byte(`{"apiVersion":"v1","kind":"K","metadata":{"managedFields":[` + spec + `],"name":"n"}}` + "\n"), []byte(`{"apiVersion":"v1","kind":"K","metadata":{"managedFields":[` + spec + `],"name":"n"}}` + "\n"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, resource := range []string{"machines.cluster.x-k8s.io", "vspheremachines.infrastructure.cluster.x-k8s.io"} {
+				kept, err := locals.Keep(resource, tc.primary, tc.standby)
+				if err != nil || string(kept) != string(tc.kept) {
+					t.Errorf("%s: Keep: %s, %v\nwant %s", resource, kept, err, tc.kept)
+				}
+				if got := locals.Equal(resource, tc.primary, tc.standby); got != tc.same {
+					t.Errorf("%s: Equal = %v", resource, got)
+				}
+				if tc.same && !locals.Equal(resource, kept, tc.standby) {
+					t.Errorf("%s: what was kept is not what the standby has", resource)
+				}
+			}
+		})
+	}
+	if locals.Concerns("machines.cluster.example.com") || locals.Concerns("cluster.x-k8s.io") {
+		t.Error("other groups are concerned")
+	}
+}
+
+// API servers store definitions in the shape of v1beta1.
+func TestDefinitionsKeepTheStandbysCABundle(t *testing.T) {
+	locals, err := scope.NewLocals(scope.DefaultLocals(scope.DefaultProfile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, object := range map[string]func(bundle string) string{
+		"v1": func(bundle string) string {
+			return `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","spec":{"conversion":{"webhook":{"clientConfig":{"caBundle":"` + bundle + `"}}}}}` + "\n"
+		},
+		"v1beta1": func(bundle string) string {
+			return `{"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"CustomResourceDefinition","spec":{"conversion":{"webhookClientConfig":{"caBundle":"` + bundle + `"}}}}` + "\n"
+		},
+	} {
+		kept, err := locals.Keep("customresourcedefinitions.apiextensions.k8s.io", []byte(object("TW9zY293")), []byte(object("U1BC")))
+		if err != nil || string(kept) != object("U1BC") {
+			t.Errorf("%s: Keep: %s, %v", name, kept, err)
+		}
+	}
+}
+
+// A step through a list names elements by a field; what lies below them is kept
+// element by element.
+func TestLocalFieldsInLists(t *testing.T) {
+	locals, err := scope.NewLocals([]scope.Local{{Resources: []string{"a.b"}, Fields: []string{"/spec/ports/name=web/port"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := locals.Keep("a.b",
+		[]byte(`{"apiVersion":"v1","kind":"K","spec":{"ports":[{"name":"web","port":1,"host":"x"},{"name":"ssh","port":2}]}}`),
+		[]byte(`{"apiVersion":"v1","kind":"K","spec":{"ports":[{"name":"ssh","port":4},{"name":"web","port":3,"host":"y"},{"name":"other"}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Spec struct {
+			Ports []struct {
+				Name, Host string
+				Port       int
+			}
+		}
+	}
+	if err := json.Unmarshal(kept, &got); err != nil {
+		t.Fatal(err)
+	}
+	if ports := got.Spec.Ports; len(ports) != 2 || ports[0].Port != 3 || ports[0].Host != "x" || ports[1].Port != 2 {
+		t.Errorf("kept %s", kept)
+	}
+}
