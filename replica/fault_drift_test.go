@@ -16,6 +16,7 @@ import (
 	"github.com/understudy-dr/understudy/internal/testkit/faultproxy"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/verify"
@@ -172,8 +173,11 @@ func TestChangesAndCreationsAreReported(t *testing.T) {
 	d.counts(t, p, 0, 1, 1, 0)
 
 	// Nothing is told twice by another session, nor by another process.
-	p.standby.Kill()
-	p.standby.Restart()
+	lead, err := p.standby.Client().Get(t.Context(), role.LeaderDir+"/", clientv3.WithFirstCreate()...)
+	must(t, err)
+	_, err = p.standby.Client().Revoke(t.Context(), clientv3.LeaseID(lead.Kvs[0].Lease))
+	must(t, err)
+	p.write(t, 1)
 	d.wait(t, "another session", func(s replica.State) bool { return streaming(s) && len(s.Errors) > 0 })
 	d.counts(t, p, 0, 1, 1, 0)
 	d.stop(t)
