@@ -46,6 +46,8 @@ type Pair struct {
 	Local []Local `yaml:"local,omitempty"`
 	// Deletions of the primary that are too many to be meant stop replication before they reach the standby.
 	Breaker Breaker `yaml:"breaker"`
+	// What is done about what others do to the objects on the standby.
+	Guard Guard `yaml:"guard"`
 	// How the daemon proves that both sides are equal.
 	Check Check `yaml:"check"`
 	// Address of the daemon's HTTP server: /check, /status, /livez, /readyz, /metrics. Port 0 takes a free one.
@@ -202,6 +204,15 @@ type BreakerRule struct {
 	Share int `yaml:"share" required:"true" min:"1" max:"100"`
 	// As breaker.floor.
 	Floor int `yaml:"floor" default:"20" min:"0" max:"1000000"`
+}
+
+// Guard is what is done about drift: writes of others to keys in scope on the
+// standby. All of it is reported; what others create is never touched.
+type Guard struct {
+	// Objects that others delete, or mark for deletion: repair puts them back at once as the primary has them, report leaves them missing.
+	Deletions string `yaml:"deletions" default:"repair" enum:"repair,report"`
+	// Objects that others change: repair gives them the primary's values again, report leaves them as they are.
+	Changes string `yaml:"changes" default:"report" enum:"report,repair"`
 }
 
 // Check is how the daemon proves that both sides are equal.

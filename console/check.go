@@ -50,6 +50,7 @@ type Check struct {
 	// Pending counts keys that others wrote on the standby and that are yet to
 	// be compared; in a live answer only.
 	Pending     int64               `json:"pending,omitempty"`
+	Drift       *Drift              `json:"drift,omitempty"` // in a live answer only
 	Notes       []string            `json:"notes,omitempty"`
 	Time        time.Time           `json:"time"` // when the full comparison began
 	TookSeconds float64             `json:"tookSeconds"`
@@ -137,6 +138,7 @@ func (c Check) WriteText(w io.Writer, describe Describe) error {
 	if c.Opaque > 0 {
 		fmt.Fprintf(&b, "note: %s encrypted values are equal as bytes; without encryption: in the configuration nobody can tell whether the standby reads them\n", number(c.Opaque))
 	}
+	c.Drift.write(&b)
 	for _, n := range c.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}

@@ -87,6 +87,9 @@ func TestJudge(t *testing.T) {
 			f.Report.LastCheck.Verdict, f.Report.LastCheck.Missed = Inconsistent, 2
 			f.Report.Live = &Summary{Verdict: Unknown, Reason: "no watch"}
 		}, AtRisk, "differences"},
+		"a key flaps": {func(f *Facts) {
+			f.Report.Drift = &Drift{Deleted: 4, Repaired: 3, Flapping: []Incident{{What: "deleted", Kind: "Secret", Name: "a", By: "garbage collector"}}}
+		}, AtRisk, "flapping"},
 		"certificate expired": {func(f *Facts) { f.Certificates[0].NotAfter = now }, AtRisk, "certificate-expired"},
 		"never reported":      {func(f *Facts) { f.Report = nil }, Unverified, "silent-daemon"},
 		"another's report":    {func(f *Facts) { f.Report.Identity = "host/0" }, Unverified, "silent-daemon"},
@@ -149,7 +152,7 @@ func TestUnknownIsNeverProtected(t *testing.T) {
 func TestWarningsLeaveTheVerdict(t *testing.T) {
 	f := protected()
 	f.Certificates[0].NotAfter = now.Add(72 * time.Hour)
-	f.Report.Foreign = 2
+	f.Report.HoldError = "forbidden"
 	s := Judge(f)
 	if s.Verdict != Protected || len(s.Warnings) != 2 {
 		t.Errorf("verdict %s, warnings %q", s.Verdict, s.Warnings)

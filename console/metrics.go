@@ -51,7 +51,10 @@ var (
 	standbyRevision = describe("standby_revision", "Revision of the standby at which its checkpoint was written last.")
 	events          = describe("events_total", "Changes applied to the standby.")
 	bytesApplied    = describe("bytes_total", "Bytes of keys and values applied to the standby.")
-	foreignWrites   = describe("foreign_writes_total", "Writes of others to keys in scope on the standby.")
+	driftTotal      = describe("drift_total", "Objects in scope on the standby that others deleted, changed or created.", "kind")
+	driftRepaired   = describe("drift_repaired_total", "Objects that were put back on the standby after others had deleted or changed them.")
+	driftPending    = describe("drift_pending", "Keys of the standby that wait to be compared with the primary and repaired.")
+	driftFlapping   = describe("drift_flapping", "Keys of the standby that others harm again and again, and that are no longer repaired.")
 	resyncs         = describe("resyncs_total", "Comparisons and copies of everything, by reason.", "reason")
 	failures        = describe("errors_total", "Errors that ended a session of the replication, by reason.", "reason")
 	differences     = describe("check_differences", "Keys that differ now, by kind; absent while unknown.", "kind")
@@ -66,7 +69,7 @@ var (
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{connected, stateIs, lagKnown, lagSeconds, lagRevisions, sourceRevision, standbyRevision,
-		events, bytesApplied, foreignWrites, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, heldObjects, breakerTripped, certificateEnds} {
+		events, bytesApplied, driftTotal, driftRepaired, driftPending, driftFlapping, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, heldObjects, breakerTripped, certificateEnds} {
 		out <- d
 	}
 	m.apply.Describe(out)
@@ -105,7 +108,14 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(breakerTripped, one(r.Tripped))
 	counter(events, r.Events)
 	counter(bytesApplied, r.Bytes)
-	counter(foreignWrites, r.Foreign)
+	if d := r.Drift; d != nil {
+		counter(driftTotal, d.Deleted, "deleted")
+		counter(driftTotal, d.Changed, "changed")
+		counter(driftTotal, d.Created, "created")
+		counter(driftRepaired, d.Repaired)
+		gauge(driftPending, float64(d.Pending))
+		gauge(driftFlapping, float64(len(d.Flapping)))
+	}
 	for reason, n := range r.Resyncs {
 		counter(resyncs, n, reason)
 	}

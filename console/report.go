@@ -48,7 +48,7 @@ type Report struct {
 	Bytes   int64            `json:"bytes"`
 	Resyncs map[string]int64 `json:"resyncs,omitempty"` // by reason
 	Errors  map[string]int64 `json:"errors,omitempty"`  // by reason
-	Foreign int64            `json:"foreign"`           // writes of others to keys in scope on the standby
+	Drift   *Drift           `json:"drift,omitempty"`
 
 	Held      *int64 `json:"held,omitempty"`      // objects that are held on the standby; nil: unknown
 	HoldError string `json:"holdError,omitempty"` // why workloads of the standby are not kept at zero

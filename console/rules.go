@@ -141,6 +141,7 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{AtRisk, "flapping", judgeFlapping},
 	{AtRisk, "certificate-expired", func(f Facts) (string, string) {
 		for _, c := range f.certificates() {
 			if !f.Now.Before(c.NotAfter) {

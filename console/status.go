@@ -104,6 +104,7 @@ type Status struct {
 	Breaker      string              `json:"breaker,omitempty"` // what the breaker saw, while it stops replication
 	LastCheck    *Summary            `json:"lastCheck"`
 	Live         *Summary            `json:"live,omitempty"`
+	Drift        *Drift              `json:"drift,omitempty"`
 	Scope        map[string]Resource `json:"scope"`
 	Certificates []Certificate       `json:"certificates,omitempty"`
 	Operation    string              `json:"operation,omitempty"`
@@ -123,6 +124,7 @@ func Judge(f Facts) Status {
 			s.Scope = r.Scope
 		}
 		s.Daemon.Resyncs = r.Resyncs
+		s.Drift = r.Drift
 		if s.Certificates == nil {
 			s.Certificates = r.Certificates
 		}

@@ -60,6 +60,7 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	if s.Live != nil {
 		b.row("now", s.Live.liveLine())
 	}
+	b.drift(s.Drift, s.Time)
 	b.scope(s.Scope)
 	b.reasons(s.Reasons)
 	for _, warning := range s.Warnings {

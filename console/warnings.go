@@ -25,10 +25,4 @@ var warnings = []func(Facts) []string{
 		}
 		return nil
 	},
-	func(f Facts) []string {
-		if f.speaks() && f.Report.Foreign > 0 {
-			return []string{number(f.Report.Foreign) + " writes of others to keys in scope on the standby since the daemon started"}
-		}
-		return nil
-	},
 }

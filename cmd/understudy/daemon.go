@@ -38,9 +38,8 @@ type daemon struct {
 	checkedAt time.Time
 	lastCheck verify.Report
 	scope     map[string]verify.Resource // as the last check that went through counted it
-	foreign   int64
-	held      *int64 // objects on the standby; nil = unknown
-	holdError string // why workloads are not kept at zero
+	held      *int64                     // objects on the standby; nil = unknown
+	holdError string                     // why workloads are not kept at zero
 }
 
 func runSync(ctx context.Context, app *app, pair *config.Pair) error {
@@ -107,9 +106,6 @@ func (d *daemon) seen(writes []replica.Write, _ kv.Revision) {
 			continue
 		}
 		d.account.Foreign(w.Key, w.Revision)
-		d.mu.Lock()
-		d.foreign++
-		d.mu.Unlock()
 	}
 }
 

@@ -34,10 +34,10 @@ func (d *daemon) report() console.Report {
 		r.Lag = console.KnownLag(s.Lag.Seconds, s.Lag.Revisions)
 	}
 	live := d.Check(1)
-	r.Live = live.Summary()
+	r.Live, r.Drift = live.Summary(), live.Drift
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r.Foreign, r.Held, r.HoldError = d.foreign, d.held, d.holdError
+	r.Held, r.HoldError = d.held, d.holdError
 	if !d.checkedAt.IsZero() {
 		r.LastCheck = consoleCheck(d.lastCheck).Summary()
 	}
@@ -78,7 +78,9 @@ func certificatesOf(side string, c config.Cluster) []console.Certificate {
 
 // Check implements console.Provider from the live account.
 func (d *daemon) Check(limit int) console.Check {
-	return consoleCheck(d.account.Report(limit))
+	c := consoleCheck(d.account.Report(limit))
+	c.Drift = driftOf(d.replica.State().Drift)
+	return c
 }
 
 // Describe implements console.Provider.

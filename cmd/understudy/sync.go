@@ -76,6 +76,7 @@ func newReplica(app *app, pair *config.Pair, hooks replica.Hooks) (*replica.Repl
 		LeaseTTL: pair.Sync.LeaseTTL.Duration,
 		Limits:   sink.Limits{MaxOps: pair.Standby.Etcd.MaxTxnOps, MaxBytes: int(pair.Standby.Etcd.MaxRequestBytes)},
 		Breaker:  breakerOf(pair.Breaker),
+		Guard:    guardOf(pair.Guard),
 		Log:      app.log,
 		Hooks:    hooks,
 	})
