@@ -132,7 +132,9 @@ func Judge(f Facts) Status {
 	if f.speaks() {
 		r := f.Report
 		s.Daemon.Speaker, s.Daemon.State, s.Daemon.Since, s.Daemon.Error, s.Daemon.Remedy = r.Identity, r.State, &r.Since, r.Error, r.Remedy
-		s.Lag = r.Lag
+		if f.Leader != "" { // otherwise nobody is looking
+			s.Lag = r.Lag
+		}
 	}
 	for _, verdict := range verdicts {
 		for _, rule := range rules {
