@@ -33,8 +33,9 @@ func newDemoCmd(app *app) *cobra.Command {
 		Short: "Replicate, break and prove between two etcds in this process",
 		Long: `Starts two etcd clusters in this process, on loopback and in a temporary
 directory, fills one like a management cluster, and replicates it to the other
-while it is being written. Then it deletes keys behind the standby's back, lets
-the exact check find them, kills the primary in the middle of writes, and counts
+while it is being written. Then it deletes keys behind the standby's back, which
+the guard puts back, changes and creates others, lets the exact check find them
+and puts them right, kills the primary in the middle of writes, and counts
 what was acknowledged and is not on the standby. It takes some seconds, needs no
 root and no network, and leaves nothing behind.
 
@@ -81,7 +82,7 @@ type stage struct {
 	primary, standby         *cluster.Cluster
 
 	objects, spare []demo.Object
-	broken         verify.Report // what the check found after the deletions
+	broken         verify.Report // what the check found after the tampering
 	ledger         *demo.Ledger
 	meter          *demo.Meter
 	writers        *demo.Writers
@@ -110,7 +111,7 @@ func runDemo(ctx context.Context, a *app, opts demoOptions, stdout, stderr io.Wr
 	s.story = newStory(stdout, opts.output == "table")
 	defer func() { err = errors.Join(err, s.close()) }()
 
-	acts := []func(context.Context) error{s.open, s.fill, s.copy, s.stream, s.check, s.tamper, s.find, s.repair}
+	acts := []func(context.Context) error{s.open, s.fill, s.copy, s.stream, s.check, s.tamper, s.forge, s.find, s.repair}
 	if opts.keep {
 		acts = append(acts, s.linger)
 	} else {

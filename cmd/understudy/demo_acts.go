@@ -11,11 +11,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/internal/demo"
-	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/remedy"
-	"github.com/understudy-dr/understudy/replica"
-	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/verify"
 )
 
@@ -152,80 +149,6 @@ func (s *stage) compare(ctx context.Context) (verify.Report, error) {
 		return report, s.explain(ctx, "compare both sides", err)
 	}
 	return report, nil
-}
-
-// tamper deletes two keys on the standby, past the replication.
-func (s *stage) tamper(ctx context.Context) error {
-	t := &s.facts.Tampered
-	ops := make([]clientv3.Op, len(t.Deleted))
-	for i, key := range t.Deleted {
-		ops[i] = clientv3.OpDelete(key)
-	}
-	began := time.Now()
-	if _, err := s.standby.Client.Txn(ctx).Then(ops...).Commit(); err != nil {
-		return fmt.Errorf("delete keys on the standby: %w", err)
-	}
-	for range t.Deleted {
-		w, err := await(ctx, s, "the guard to notice the deletions", s.foreign)
-		if err != nil {
-			return err
-		}
-		if !w.Deleted || !slices.Contains(t.Deleted, w.Key) {
-			return fmt.Errorf("the guard noticed a foreign write to %s that nobody made", w.Key)
-		}
-	}
-	t.NoticedAfter = milliseconds(time.Since(began))
-	s.story.tampered(s.facts)
-	return nil
-}
-
-// seen is told of the standby's writes by the guard.
-func (s *stage) seen(writes []replica.Write, _ kv.Revision) {
-	for _, w := range writes {
-		if w.Foreign {
-			offer(s.foreign, w)
-		}
-	}
-}
-
-// find demands that the check finds exactly what was deleted.
-func (s *stage) find(ctx context.Context) error {
-	report, err := s.compare(ctx)
-	if err != nil {
-		return err
-	}
-	s.broken = report
-	s.facts.Tampered.Check = toDemoCheck(report)
-	s.story.found(s.facts, s.named)
-	if report.Verdict != verify.Inconsistent || report.Differences() != report.Missed.Count ||
-		!slices.Equal(report.Missed.Keys, s.facts.Tampered.Deleted) {
-		return s.wrong(fmt.Sprintf("the check should have named %s", strings.Join(s.facts.Tampered.Deleted, " and ")), report)
-	}
-	return nil
-}
-
-// repair puts back what the check has found, as understudy repair --apply does,
-// while the writers and the replication go on; then it checks again.
-func (s *stage) repair(ctx context.Context) error {
-	plan, err := verify.MakePlan(ctx, s.sides(), s.view, s.broken)
-	if err != nil {
-		return s.explain(ctx, "plan the repair", err)
-	}
-	limits := sink.Limits{MaxOps: s.pair.Standby.Etcd.MaxTxnOps, MaxBytes: int(s.pair.Standby.Etcd.MaxRequestBytes)}
-	outcome, err := verify.Repair(ctx, s.sides(), s.view, plan, limits)
-	if err != nil {
-		return s.explain(ctx, "repair the standby", err)
-	}
-	report, err := s.compare(ctx)
-	if err != nil {
-		return err
-	}
-	s.facts.Repaired = demoRepaired{outcome.Written, toDemoCheck(report)}
-	s.story.repaired(s.facts)
-	if report.Verdict != verify.Consistent {
-		return s.wrong("the standby should be equal to the primary again", report)
-	}
-	return nil
 }
 
 // named is a key for people.

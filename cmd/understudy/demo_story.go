@@ -20,7 +20,7 @@ type demoFacts struct {
 	Copied   demoCopied   `json:"copied"`
 	Streamed demoStreamed `json:"streamed"`
 	Checked  demoCheck    `json:"checked"`  // under the writers' load, like all checks
-	Tampered demoTampered `json:"tampered"` // two keys, deleted on the standby
+	Tampered demoTampered `json:"tampered"` // keys, deleted, changed and created on the standby
 	Repaired demoRepaired `json:"repaired"`
 	Killed   *demoKilled  `json:"killed,omitempty"`
 	Config   string       `json:"config,omitempty"` // for other commands, with --keep
@@ -66,21 +66,27 @@ type demoCheck struct {
 	StandbyRevision kv.Revision    `json:"standbyRevision"`
 	Compared        int64          `json:"compared"`
 	Missed          []string       `json:"missed"`
+	Differing       []string       `json:"differing"`
+	Surplus         []string       `json:"surplus"`
 	Seconds         float64        `json:"seconds"`
 }
 
 func toDemoCheck(r verify.Report) demoCheck {
-	return demoCheck{r.Verdict, r.SourceRevision, r.StandbyRevision, r.Compared, r.Missed.Keys, r.Took.Seconds()}
+	return demoCheck{r.Verdict, r.SourceRevision, r.StandbyRevision, r.Compared, r.Missed.Keys, r.Differing.Keys, r.Surplus.Keys, r.Took.Seconds()}
 }
 
 type demoTampered struct {
-	Deleted      []string  `json:"deleted"`
-	NoticedAfter float64   `json:"noticedAfterMilliseconds"` // by the guard
-	Check        demoCheck `json:"check"`
+	Deleted       []string  `json:"deleted"`
+	NoticedAfter  float64   `json:"noticedAfterMilliseconds"` // by the guard
+	RepairedAfter float64   `json:"repairedAfterMilliseconds"`
+	Changed       string    `json:"changed"` // after that; the guard reports it
+	Created       string    `json:"created"`
+	Check         demoCheck `json:"check"`
 }
 
 type demoRepaired struct {
 	Written int       `json:"written"`
+	Deleted int       `json:"deleted"`
 	Check   demoCheck `json:"check"` // after it
 }
 
@@ -171,20 +177,34 @@ func (s *story) consistency(c demoCheck) string {
 		grouped(c.SourceRevision), grouped(c.StandbyRevision))
 }
 
-func (s *story) tampered(f demoFacts) {
-	s.line("tamper", grouped(len(f.Tampered.Deleted)), "keys deleted behind the standby's back; noticed after %.1f ms", f.Tampered.NoticedAfter)
-}
-
-func (s *story) found(f demoFacts, named func(string) string) {
-	c := f.Tampered.Check
-	s.line("check", grouped(len(c.Missed)), "missed of %s: %s", grouped(c.Compared), s.consistency(c))
-	for _, key := range c.Missed {
+func (s *story) tampered(f demoFacts, named func(string) string) {
+	t := f.Tampered
+	s.line("tamper", grouped(len(t.Deleted)), "keys deleted behind the standby's back: noticed after %.1f ms, put back after %.1f ms", t.NoticedAfter, t.RepairedAfter)
+	for _, key := range t.Deleted {
 		s.detail(named(key))
 	}
 }
 
+func (s *story) forged(demoFacts) {
+	s.line("", "2", "more changed and created there: reported, and left to you")
+}
+
+func (s *story) found(f demoFacts, named func(string) string) {
+	c := f.Tampered.Check
+	s.line("check", grouped(len(c.Missed)+len(c.Differing)+len(c.Surplus)), "differ of %s: %s", grouped(c.Compared), s.consistency(c))
+	for _, key := range c.Missed {
+		s.detail(named(key) + " (missed)")
+	}
+	for _, key := range c.Differing {
+		s.detail(named(key) + " (differing)")
+	}
+	for _, key := range c.Surplus {
+		s.detail(named(key) + " (surplus)")
+	}
+}
+
 func (s *story) repaired(f demoFacts) {
-	s.line("repair", grouped(f.Repaired.Written), "put back while all goes on: %s", s.consistency(f.Repaired.Check))
+	s.line("repair", grouped(f.Repaired.Written+f.Repaired.Deleted), "put right while all goes on: %s", s.consistency(f.Repaired.Check))
 }
 
 // namedAtMost is how many missing writes are told by name.
