@@ -30,13 +30,21 @@ func (b *bench) catchUp(ctx context.Context, r *Result) error {
 			s.Stop()
 		}
 	}()
-	for range b.rounds + b.mirrorRounds {
+	held := 0 // the last ones are filled with holds
+	if b.understudy.binary != "" {
+		held = b.rounds
+	}
+	for i := range b.rounds + b.mirrorRounds + held {
 		s, err := startEtcd(ctx)
 		if err != nil {
 			return err
 		}
 		standbys = append(standbys, s)
-		if err := b.copyOnce(ctx, primary, s); err != nil {
+		start := func() (*child, error) { return b.startOnce(primary, s, "") }
+		if i >= b.rounds+b.mirrorRounds {
+			start = func() (*child, error) { return b.startHeld("sync once", primary, s) }
+		}
+		if err := b.copyWith(ctx, primary, s, start); err != nil {
 			return err
 		}
 	}
@@ -65,8 +73,20 @@ func (b *bench) catchUp(ctx context.Context, r *Result) error {
 		}
 		ours.add(revisions, c)
 	}
+	if held > 0 {
+		withHolds := r.costs(heldName, "revisions/s")
+		for _, s := range standbys[b.rounds+b.mirrorRounds:] {
+			c, err := b.timeCatchUp(ctx, s, last, false, primary, func() (*child, error) {
+				return b.startHeld("sync", primary, s)
+			})
+			if err != nil {
+				return err
+			}
+			withHolds.add(revisions, c)
+		}
+	}
 	mirror := r.costs(mirrorName, "revisions/s")
-	for _, s := range standbys[b.rounds:] {
+	for _, s := range standbys[b.rounds : b.rounds+b.mirrorRounds] {
 		c, err := b.timeCatchUp(ctx, s, last, true, primary, func() (*child, error) {
 			return b.startMirror(primary, s, from+1)
 		})

@@ -41,6 +41,16 @@ func (b *bench) firstCopy(ctx context.Context, r *Result) error {
 			ceilings[i].add(n, c)
 		}
 	}
+	if b.understudy.binary != "" {
+		held := r.costs(heldName, "keys/s")
+		for range b.rounds {
+			c, err := b.timeHeldCopy(ctx, primary, n)
+			if err != nil {
+				return err
+			}
+			held.add(n, c)
+		}
+	}
 	mirror := r.costs(mirrorName, "keys/s")
 	for range b.mirrorRounds {
 		c, err := b.timeMirrorCopy(ctx, primary, last, n)
@@ -85,6 +95,23 @@ func (b *bench) timeCopy(ctx context.Context, primary *etcdproc.Cluster, n int, 
 			err = expectEqual(ctx, primary, standby)
 		}
 		return used, err
+	})
+}
+
+// timeHeldCopy measures it with holds: each held object comes with its original.
+func (b *bench) timeHeldCopy(ctx context.Context, primary *etcdproc.Cluster, n int) (cost, error) {
+	return b.timeInto(ctx, primary, heldName, func(standby *etcdproc.Cluster) (cost, error) {
+		before := cpuOf(primary, standby)
+		c, err := b.startHeld("sync once", primary, standby)
+		if err != nil {
+			return cost{}, err
+		}
+		took, err := c.end(ctx)
+		used := cost{took, c.used(), cpuOf(primary, standby) - before}
+		if err := firstError(err, expectReached(ctx, primary, standby), expectCount(ctx, standby, n)); err != nil {
+			return cost{}, fmt.Errorf("%w\n%s", err, c.LogTail(10))
+		}
+		return used, nil
 	})
 }
 

@@ -12,7 +12,12 @@ import (
 	"github.com/understudy-dr/understudy/internal/testkit/proc"
 )
 
-const ourName = "understudy"
+// Our own names: as every other contestant measures, writing the same bytes as
+// the primary's; and with the holds and local fields that a user has by default.
+const (
+	ourName  = "understudy"
+	heldName = "understudy with holds"
+)
 
 // understudy is the program under test: a binary, or where that is empty its
 // library inside this program, which can write CPU profiles.
@@ -57,11 +62,20 @@ func (b *bench) startCheck(primary, standby *etcdproc.Cluster, profile string) (
 	return b.startUnderstudy("check", profile, primary, standby)
 }
 
+// startHeld starts a task with holds and local fields.
+func (b *bench) startHeld(task string, primary, standby *etcdproc.Cluster) (*child, error) {
+	config, err := b.writeConfig(primary, standby, true)
+	if err != nil {
+		return nil, err
+	}
+	return b.start(heldName, proc.Spec{Path: b.understudy.binary, Args: append(slices.Clone(commands[task]), "--config", config)})
+}
+
 func (b *bench) startUnderstudy(task, profile string, primary, standby *etcdproc.Cluster) (*child, error) {
 	if b.understudy.binary == "" {
 		return b.self(ourName, order{Task: task, Primary: primary.Endpoints(), Standby: standby.Endpoints(), Profile: profile})
 	}
-	config, err := b.writeConfig(primary, standby)
+	config, err := b.writeConfig(primary, standby, false)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +83,8 @@ func (b *bench) startUnderstudy(task, profile string, primary, standby *etcdproc
 }
 
 // writeConfig writes the configuration of a pair, with every default as it is
-// but the port, which must be free.
-func (b *bench) writeConfig(primary, standby *etcdproc.Cluster) (string, error) {
+// but the port, which must be free, and the holds, which change what is written.
+func (b *bench) writeConfig(primary, standby *etcdproc.Cluster, holds bool) (string, error) {
 	keys := filepath.Join(b.dir, "encryption.yaml")
 	if err := os.WriteFile(keys, []byte(encryptionConfig), 0o600); err != nil {
 		return "", err
@@ -81,15 +95,19 @@ kind: Pair
 metadata: {name: bench}
 primary: {name: primary, encryption: encryption.yaml, etcd: {endpoints: [%q]}}
 standby: {name: standby, encryption: encryption.yaml, etcd: {endpoints: [%q]}}
-hold: {defaults: false}
+hold: {defaults: %v}
 listen: 127.0.0.1:0
-`, primary.Endpoints()[0], standby.Endpoints()[0])
+`, primary.Endpoints()[0], standby.Endpoints()[0], holds)
 	return path, os.WriteFile(path, []byte(text), 0o600)
 }
 
 // copyOnce brings the standby in step outside of any measurement.
 func (b *bench) copyOnce(ctx context.Context, primary, standby *etcdproc.Cluster) error {
-	c, err := b.startOnce(primary, standby, "")
+	return b.copyWith(ctx, primary, standby, func() (*child, error) { return b.startOnce(primary, standby, "") })
+}
+
+func (b *bench) copyWith(ctx context.Context, primary, standby *etcdproc.Cluster, start func() (*child, error)) error {
+	c, err := start()
 	if err != nil {
 		return err
 	}
