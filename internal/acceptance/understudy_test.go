@@ -84,12 +84,14 @@ primary:
   name: moscow
 {{- template "cluster" .Primary}}standby:
   name: spb
-{{- template "cluster" .Standby}}sync: {leaseTTL: 2s}
+{{- template "cluster" .Standby}}sync:
+  leaseTTL: 2s
 {{range .More}}{{.}}
 {{end}}listen: 127.0.0.1:0
 `))
 
-// newPair writes the configuration, with more lines where the defaults will not do.
+// newPair writes the configuration, with more lines where the defaults will not
+// do; the first of them may continue sync, indented by two spaces.
 func newPair(t *testing.T, primary, standby side, more ...string) *pair {
 	t.Helper()
 	program, err := binary()
