@@ -28,6 +28,7 @@ type copyJob struct {
 	view             *scope.View
 	sink             *sink.Sink
 	base             *sink.Base
+	witness          *sink.Witness
 	interrupted      []kv.Revision
 	breaker          Breaker
 	accepted         bool // an operator has accepted what is deleted
@@ -142,6 +143,9 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 	}
 	if _, recorded := known[p.Key]; recorded {
 		j.adopted = append(j.adopted, p.Key)
+	}
+	if j.witness == nil || p.ModRevision > j.witness.Revision {
+		j.witness = &sink.Witness{Key: p.Key, Revision: p.ModRevision}
 	}
 	kept := j.records.Fit(p.Key, want.Object)
 	if want.Kept != nil {
@@ -376,7 +380,7 @@ func (j *copyJob) checkpoint(phase sink.Phase) sink.Checkpoint {
 	c := j.template
 	c.SourceRevision, c.Time, c.Phase = j.rev, time.Now().UTC(), phase
 	if phase == sink.Streaming {
-		c.Guarded = j.seen
+		c.Guarded, c.Witness = j.seen, j.witness
 	} else {
 		c.Base, c.Interrupted = j.base, j.interrupted
 	}

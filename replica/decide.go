@@ -20,6 +20,7 @@ type Facts struct {
 	Checkpoint       sink.Stored
 	ScopeHash        string
 	HoldsHash        string
+	Testimony        Testimony
 	// Reached is the highest source revision that this process has seen in the
 	// checkpoint; 0 = none yet.
 	Reached kv.Revision
@@ -87,6 +88,9 @@ func Decide(f Facts) (Decision, error) {
 	return Decision{Base: base}, nil
 }
 
+const rolledBackRemedy = "the standby may hold the newer data: look before anything is overwritten (understudy check); to follow the restored primary all the same, " +
+	"etcdctl del " + sink.CheckpointKey + " (on the standby), then sync again"
+
 func refuse(f Facts) error {
 	c := f.Checkpoint
 	primary := cluster.FormatID(f.Primary.ID)
@@ -109,9 +113,13 @@ func refuse(f Facts) error {
 		return &remedy.Error{Op: op,
 			Err: fmt.Errorf("%w: the primary is at revision %d, the checkpoint at %d; was it restored from an old backup?",
 				ErrPrimaryRolledBack, f.Primary.Revision, c.SourceRevision),
-			Remedy: "the standby may hold the newer data: look before anything is overwritten (understudy check); to follow the restored primary all the same, " +
-				"etcdctl del " + sink.CheckpointKey + " (on the standby), then sync again",
-			Code: remedy.Refused}
+			Remedy: rolledBackRemedy, Code: remedy.Refused}
+	case c.Exists() && f.Testimony.Denied:
+		return &remedy.Error{Op: op,
+			Err: fmt.Errorf("%w: %s was written at revision %d, says the standby's checkpoint of revision %d; the primary, at revision %d, has it as of revision %d: "+
+				"was it restored from an old backup and written since?",
+				ErrPrimaryRolledBack, c.Witness.Key, c.Witness.Revision, c.SourceRevision, f.Primary.Revision, f.Testimony.Revision),
+			Remedy: rolledBackRemedy, Code: remedy.Refused}
 	}
 	return f.StandbyRole.AcceptsReplication(primary)
 }

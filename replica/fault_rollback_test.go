@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -73,6 +74,70 @@ func TestPrimaryRolledBackHalts(t *testing.T) {
 	if after := p.fingerprint(t); after != before {
 		t.Errorf("the standby was at %v and is at %v", before, after)
 	}
+}
+
+// The primary was rolled back and has been written past the checkpoint since:
+// its revision alone tells nothing. Nor does it help that it was compacted.
+func TestPrimaryRolledBackAndWrittenOnHalts(t *testing.T) {
+	slow(t)
+	for name, compacted := range map[string]bool{"as it was": false, "compacted": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			p.write(t, 300)
+			saved := saveData(t, p.primary)
+			d := p.start(t)
+			d.wait(t, "streaming", streaming)
+			put(t, p.primary.Client(), "/registry/configmaps/prod/w-0000", configMap(4711)) // lost by the restore
+			p.quiet(t)
+			d.stop(t)
+			before := p.fingerprint(t)
+
+			rollBack(t, p.primary, saved)
+			for i := range 50 {
+				put(t, p.primary.Client(), fmt.Sprintf("/registry/configmaps/prod/after-%d", i), configMap(i))
+			}
+			if compacted {
+				compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+			}
+			_, err := p.new(t).Once(t.Context())
+			if !errors.Is(err, replica.ErrPrimaryRolledBack) || remedy.CodeOf(err) != remedy.Refused || !strings.Contains(err.Error(), "w-0000") {
+				t.Errorf("it goes on: %v", err)
+			}
+			if after := p.fingerprint(t); after != before {
+				t.Errorf("the standby was at %v and is at %v", before, after)
+			}
+		})
+	}
+}
+
+// The witness is a key that still stands: deletes and whatever follows them do no harm.
+func TestWitnessDoesNotAccuseAnHonestPrimary(t *testing.T) {
+	p := newPair(t)
+	p.write(t, 50)
+	d := p.start(t)
+	for i := range 6 {
+		d.wait(t, "streaming", streaming)
+		switch i % 3 {
+		case 0:
+			p.write(t, 3)
+			remove(t, p.primary.Client(), "/registry/configmaps/prod/w-0002") // the last one written
+		case 1:
+			remove(t, p.primary.Client(), "/registry/configmaps/prod/w-0001")
+			put(t, p.primary.Client(), "/registry/configmaps/prod/w-0001", configMap(i))
+		case 2:
+			put(t, p.primary.Client(), "/registry/leases/kube-system/out-of-scope", configMap(i))
+		}
+		p.quiet(t)
+		d.stop(t)
+		if i >= 3 {
+			p.write(t, 1)
+			compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+		}
+		d = p.start(t)
+	}
+	p.quiet(t)
+	p.mustEqual(t)
 }
 
 // Fault 24: the standby is rolled back under a running daemon. The regression

@@ -261,6 +261,11 @@ func (r *Replica) facts(ctx context.Context, primary, standby *cluster.Cluster) 
 	if f.Primary, err = primary.Identify(ctx, at); err != nil {
 		return f, err
 	}
+	if f.Checkpoint.SourceClusterID == cluster.FormatID(f.Primary.ID) {
+		if f.Testimony, err = testify(ctx, primary.Client, f.Checkpoint.Checkpoint); err != nil {
+			return f, err
+		}
+	}
 	// A reader's account may not be allowed to see the role; then nobody says
 	// that the primary is a standby.
 	if f.PrimaryRole, err = role.Read(ctx, primary.Client); cluster.IsDenied(err) {

@@ -56,6 +56,15 @@ type Checkpoint struct {
 	// Guarded is the standby's revision up to which every key in scope that
 	// somebody else created there has its record below SurplusPrefix.
 	Guarded kv.Revision `json:"guarded,omitempty"`
+	// Witness is a key as the primary had it at SourceRevision. A primary that
+	// was restored from a backup and written since is known by it.
+	Witness *Witness `json:"witness,omitempty"`
+}
+
+// Witness is a key and the primary's revision of its last write.
+type Witness struct {
+	Key      string      `json:"key"`
+	Revision kv.Revision `json:"revision"`
 }
 
 // Complete is the primary's revision that the standby was complete at last; 0 =
