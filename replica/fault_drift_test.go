@@ -89,7 +89,8 @@ func TestDeletionIsRepairedUnderLoad(t *testing.T) {
 	for _, key := range keys {
 		had, _ := get(t, p.standby.Client(), key)
 		original, _ := get(t, p.standby.Client(), scope.HeldKey(key))
-		remove(t, p.standby.Client(), key)
+		_, err := p.standby.Client().Txn(t.Context()).Then(clientv3.OpDelete(key), clientv3.OpDelete(scope.HeldKey(key))).Commit()
+		must(t, err)
 		has, after := p.back(t, key)
 		if has != had || had == "" {
 			t.Errorf("%s was %s and is %s", key, had, has)

@@ -74,7 +74,7 @@ func TestDeletionsOnTheStandbyAreRepaired(t *testing.T) {
 			make(fmt.Sprintf("%s-%d", owner, i), nil, reference)
 		}
 	}
-	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()})
+	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()}, "breaker: {share: 100}")
 	p.sync(t)
 	p.reaches(t, 1)
 	p.consistent(t, int64(len(made)))
@@ -112,7 +112,7 @@ func TestDeletionsOnTheStandbyAreRepaired(t *testing.T) {
 		return d.Repaired >= 14 && d.Pending == 0, fmt.Sprintf("%+v", d)
 	})
 	testkit.Eventually(t, 10*time.Second, "every object to be there with its UID", whole)
-	holdsFor(t, 8*time.Second, "every object is there with its UID", whole)
+	holdsFor(t, 5*time.Second, "every object is there with its UID", whole)
 	collects(t, spb, kind{configMaps, "ConfigMap", "after"})
 	p.consistent(t, int64(len(made)))
 
@@ -158,7 +158,7 @@ func TestDeletionsOnTheStandbyAreRepaired(t *testing.T) {
 		}
 		return primary.Resource(namespaces).Delete(t.Context(), ours, metav1.DeleteOptions{})
 	}, 0)
-	holdsFor(t, 7*time.Second, "no drift is told", func() (bool, string) { // a report is up to 5 s old
+	holdsFor(t, 6*time.Second, "no drift is told", func() (bool, string) { // a report is up to 5 s old
 		now := p.drift(t)
 		return now.Deleted == d.Deleted && now.Repaired == d.Repaired && len(now.Flapping) == 0 && now.Pending == 0, fmt.Sprintf("%+v", now)
 	})
