@@ -58,6 +58,7 @@ type Report struct {
 	Scope     map[string]Resource `json:"scope,omitempty"`
 
 	Certificates []Certificate `json:"certificates,omitempty"`
+	StaleKeys    []string      `json:"staleKeys,omitempty"` // EncryptionConfigurations that have changed since they were read
 }
 
 // Lag is how far the standby is behind; nil means that nobody knows.

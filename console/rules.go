@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -151,6 +152,13 @@ var rules = []rule{
 		return "", ""
 	}},
 
+	{Unverified, "stale-keys", func(f Facts) (string, string) {
+		if f.speaks() && len(f.Report.StaleKeys) > 0 {
+			return "the daemon goes on with encryption keys that it read before the file changed: " + strings.Join(f.Report.StaleKeys, ", "),
+				"restart understudy sync"
+		}
+		return "", ""
+	}},
 	{Unverified, "nothing-known", func(f Facts) (string, string) {
 		if !f.Primary.Reachable && !f.Standby.Reachable {
 			return "neither cluster answers from here, so nothing is known: " + f.Standby.Error, configView

@@ -3,18 +3,18 @@ package registry
 import (
 	"bytes"
 	"fmt"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Manager is an entry of metadata.managedFields: who wrote some fields of an
 // object through the API server, and when last.
 type Manager struct {
-	Name        string // "kubectl-edit", "kube-controller-manager"
-	Operation   string // "Apply" or "Update"
-	Subresource string // "status"; "" for the object itself
-	Time        time.Time
+	Name        string      // "kubectl-edit", "kube-controller-manager"
+	Operation   string      // "Apply" or "Update"
+	Subresource string      // "status"; "" for the object itself
+	Time        metav1.Time // UTC
 }
 
 // Field numbers, from apimachinery's pkg/apis/meta/v1/generated.proto.
@@ -58,9 +58,10 @@ func ReadManagers(value []byte) ([]Manager, error) {
 		m.Operation, _ = entry["operation"].(string)
 		m.Subresource, _ = entry["subresource"].(string)
 		if text, ok := entry["time"].(string); ok {
-			if m.Time, err = time.Parse(time.RFC3339, text); err != nil {
+			if err := m.Time.UnmarshalQueryParameter(text); err != nil {
 				return nil, fmt.Errorf("%w: managedFields: %w", ErrUndecodable, err)
 			}
+			m.Time = metav1.Time{Time: m.Time.UTC()}
 		}
 		managers = append(managers, m)
 	}
@@ -99,7 +100,7 @@ func (m *Manager) read(msg message) error {
 				err = at.each(func(f field) error {
 					if f.number == timeSeconds && f.typ == protowire.VarintType {
 						n, _ := protowire.ConsumeVarint(f.data)
-						m.Time = time.Unix(int64(n), 0).UTC() //nolint:gosec // as protobuf writes an int64
+						m.Time = metav1.Time{Time: metav1.Unix(int64(n), 0).UTC()} //nolint:gosec // as protobuf writes an int64
 					}
 					return nil
 				})

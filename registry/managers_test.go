@@ -22,7 +22,7 @@ func TestReadManagersInEveryEncoding(t *testing.T) {
 		}},
 		Data: map[string]string{"manager": "nobody"},
 	}
-	want := []registry.Manager{{Name: "kubectl", Operation: "Apply", Time: at}, {Name: "controller", Operation: "Update", Subresource: "status"}}
+	want := []registry.Manager{{Name: "kubectl", Operation: "Apply", Time: metav1.Time{Time: at}}, {Name: "controller", Operation: "Update", Subresource: "status"}}
 	for name, value := range map[string][]byte{"protobuf": asProtobuf(t, object), "JSON": asJSON(t, object), "CBOR": asCBOR(t, object)} {
 		got, err := registry.ReadManagers(value)
 		if err != nil || !reflect.DeepEqual(got, want) {

@@ -218,7 +218,7 @@ func lastManager(old, now scope.Object) string {
 	}
 	var last registry.Manager
 	for _, m := range after {
-		if !slices.Contains(before, m) && !m.Time.Before(last.Time) {
+		if !slices.Contains(before, m) && !m.Time.Time.Before(last.Time.Time) {
 			last = m
 		}
 	}

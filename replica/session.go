@@ -240,6 +240,8 @@ func (s *session) guardFrom() kv.Revision {
 	return min(after, s.foreign.complete()) + 1
 }
 
+var errNotReplicating = errors.New("nobody watches the standby while replication is stopped")
+
 // guard watches the standby for writes that are not ours.
 func (s *session) guard(ctx context.Context, from kv.Revision) {
 	for ctx.Err() == nil {
@@ -259,10 +261,11 @@ func (s *session) guard(ctx context.Context, from kv.Revision) {
 			s.Hooks.Seen(writes, through)
 			return nil
 		})
-		s.Hooks.Blind(err)
 		if ctx.Err() != nil {
+			s.Hooks.Blind(errNotReplicating)
 			return
 		}
+		s.Hooks.Blind(err)
 		if errors.Is(err, source.ErrCompacted) {
 			from = s.account.snapshot().Checkpoint.Revision + 1
 		}

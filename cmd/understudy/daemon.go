@@ -31,6 +31,7 @@ type daemon struct {
 	replica *replica.Replica
 	account *verify.Account
 	metrics *console.Metrics
+	keys    keyFiles
 	changed chan struct{} // something that the report should tell soon
 
 	mu        sync.Mutex
@@ -45,6 +46,7 @@ type daemon struct {
 func runSync(ctx context.Context, app *app, pair *config.Pair) error {
 	d := &daemon{app: app, pair: pair, account: verify.NewAccount(), changed: make(chan struct{}, 1)}
 	var err error
+	d.keys = newKeyFiles(pair) // before they are read: a change in between is told once too often
 	if d.view, err = newView(pair); err != nil {
 		return err
 	}

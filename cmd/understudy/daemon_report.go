@@ -24,7 +24,7 @@ func (d *daemon) report() console.Report {
 		PrimaryConnected: s.PrimaryReached, StandbyConnected: s.StandbyReached,
 		SourceRevision: s.Checkpoint.SourceRevision, StandbyRevision: s.Checkpoint.Revision,
 		Events: s.Events, Bytes: s.Bytes, Resyncs: s.Resyncs, Errors: s.Errors,
-		Certificates: d.certificates(),
+		Certificates: d.certificates(), StaleKeys: d.keys.changed(),
 	}
 	r.Tripped = errors.Is(s.Err, replica.ErrTripped)
 	if s.Err != nil {

@@ -15,9 +15,13 @@ import (
 //
 //	protected        wait until status says PROTECTED
 //	at-risk RULE     wait until status says AT RISK because of a rule
+//	unverified RULE  the same with UNVERIFIED
 var statusCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"protected": waitProtected,
-	"at-risk":   waitAtRisk,
+	"at-risk":   func(ts *testscript.TestScript, neg bool, args []string) { waitVerdict(ts, neg, args, console.AtRisk) },
+	"unverified": func(ts *testscript.TestScript, neg bool, args []string) {
+		waitVerdict(ts, neg, args, console.Unverified)
+	},
 }
 
 func waitProtected(ts *testscript.TestScript, neg bool, args []string) {
@@ -27,10 +31,10 @@ func waitProtected(ts *testscript.TestScript, neg bool, args []string) {
 	untilStatus(ts, "the pair is protected", func(s console.Status) bool { return s.Verdict == console.Protected })
 }
 
-func waitAtRisk(ts *testscript.TestScript, neg bool, args []string) {
+func waitVerdict(ts *testscript.TestScript, neg bool, args []string, want console.Verdict) {
 	needArgs(ts, neg, args, 1, "at-risk RULE")
-	untilStatus(ts, "the pair is at risk: "+args[0], func(s console.Status) bool {
-		return s.Verdict == console.AtRisk && slices.ContainsFunc(s.Reasons, func(r console.Reason) bool { return r.Rule == args[0] })
+	untilStatus(ts, string(want)+": "+args[0], func(s console.Status) bool {
+		return s.Verdict == want && slices.ContainsFunc(s.Reasons, func(r console.Reason) bool { return r.Rule == args[0] })
 	})
 }
 
