@@ -170,8 +170,9 @@ func (l *ledger) noteOne(f finding, now time.Time) {
 	w := &wound{key: f.Key, revision: f.revision, incident: &incident}
 	// A deletion is compared with the primary even where it is only reported.
 	if incident.What == Deleted || l.policy.repairs(incident.What) {
-		incident.Outcome = Pending
-		if !l.await(w) {
+		if l.await(w) {
+			incident.Outcome = Pending
+		} else if incident.What == Deleted {
 			return
 		}
 	}
