@@ -167,6 +167,7 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 		}
 	}
 	it := newItem(p.Key, value, gr, want.Meta)
+	it.fresh = s == nil
 	if want.Kept != nil {
 		it.held, it.kept = true, want.Kept
 		it.size += len(want.Kept) + len(scope.HeldPrefix) + len(p.Key)
@@ -198,6 +199,8 @@ func (j *copyJob) onlyStandby(s *kv.Pair, known surplusSet) error {
 	switch {
 	case known.has(s):
 		j.progress.Surplus++
+	case err == nil && isHerald(have.Meta):
+		j.deletes = append(j.deletes, itemToDelete(s.Key, s.ModRevision, have.Meta))
 	case err == nil && len(j.interrupted) > 0:
 		j.surplus = append(j.surplus, *s) // may be an unfinished copy's; see settleSurplus
 	default:
@@ -306,7 +309,7 @@ func (j *copyJob) schedule(items []item) error {
 	})
 }
 
-// finish writes what waited for its tree, then the CRDs, then the deletes, and
+// finish writes heralds and what waited for its tree, then the CRDs, then the deletes, and
 // last the checkpoint that declares the standby complete.
 func (j *copyJob) finish(ctx context.Context) error {
 	if err := j.flushLoose(); err != nil {
@@ -314,6 +317,9 @@ func (j *copyJob) finish(ctx context.Context) error {
 	}
 	// They may own what comes now.
 	if err := j.writers.wait(); err != nil {
+		return err
+	}
+	if err := j.heralds(ctx); err != nil {
 		return err
 	}
 	var definitions []item

@@ -20,19 +20,33 @@ func (j *copyJob) write(ctx context.Context, txn []item) error {
 	if err := j.announce(ctx); err != nil {
 		return err
 	}
+	changes, err := j.changes(ctx, txn)
+	if err != nil {
+		return err
+	}
+	if err := j.apply(ctx, changes); err != nil {
+		return err
+	}
+	j.written.Add(int64(len(txn)))
+	j.writtenBytes.Add(int64(sink.Cost(changes)))
+	return nil
+}
+
+// changes fetches the values of a transaction from wherever they are.
+func (j *copyJob) changes(ctx context.Context, txn []item) ([]kv.Change, error) {
 	changes := make([]kv.Change, 0, 2*len(txn))
 	for start := 0; start < len(txn); start += readAgainMax {
 		part := txn[start:min(start+readAgainMax, len(txn))]
 		values, err := j.readAgain(ctx, part)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, it := range part {
 			value, kept := it.value, it.kept
 			if value == nil && it.where.length > 0 {
 				value, kept, err = j.fromDisk(it)
 				if err != nil {
-					return err
+					return nil, err
 				}
 			} else if value == nil {
 				value, kept = values[it.key].Value, values[it.key].Kept
@@ -43,12 +57,7 @@ func (j *copyJob) write(ctx context.Context, txn []item) error {
 			}
 		}
 	}
-	if err := j.apply(ctx, changes); err != nil {
-		return err
-	}
-	j.written.Add(int64(len(txn)))
-	j.writtenBytes.Add(int64(sink.Cost(changes)))
-	return nil
+	return changes, nil
 }
 
 // fromDisk reads what putAway put away.

@@ -50,6 +50,8 @@ type item struct {
 	// owner, and it is of a built-in kind for which no controller makes
 	// dependents. Everything else waits until its whole tree is known.
 	loose bool
+	fresh bool // the standby does not have it
+	pod   bool
 }
 
 var looseKinds = map[string]bool{
@@ -87,6 +89,7 @@ func newItem(key string, value []byte, gr string, meta registry.Meta) item {
 	for _, o := range meta.Owners {
 		it.owners = append(it.owners, parseUID(o.UID))
 	}
+	it.pod = gr == podResource
 	it.loose = len(it.owners) == 0 && looseKinds[gr] && !it.last
 	return it
 }

@@ -87,7 +87,7 @@ func TestGarbageCollectorSparesWhatACopyBrings(t *testing.T) {
 	p := newPair(t, side{Etcd: primary.Etcd()}, side{Etcd: standby.Etcd(), Through: url})
 	p.sync(t)
 	p.reaches(t, 1)
-	mirror(t, primary.Etcd(), mirrored.Etcd())
+	mirror(t, primary.Etcd(), mirrored.Etcd().Endpoints()[0])
 
 	holdsFor(t, watched, "every object is there with its UID", func() (bool, string) {
 		if deleted := losses.deleted(); len(deleted) > 0 {
@@ -155,15 +155,15 @@ func versions(t *testing.T, c *testkit.ControlPlane, key string) int64 {
 	return resp.Kvs[0].Version
 }
 
-// mirror runs etcdctl make-mirror until the test ends.
-func mirror(t *testing.T, primary, standby *testkit.Etcd) {
+// mirror runs etcdctl make-mirror to the etcd at url until the test ends.
+func mirror(t *testing.T, primary *testkit.Etcd, url string) {
 	t.Helper()
 	etcdctl, err := toolchain.Path(context.WithoutCancel(t.Context()), "etcdctl@3.6")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p, err := proc.Start(proc.Spec{Path: etcdctl, Log: t.TempDir() + "/make-mirror.log",
-		Args: []string{"make-mirror", "--prefix=/registry/", "--endpoints=" + primary.Endpoints()[0], standby.Endpoints()[0]}})
+		Args: []string{"make-mirror", "--prefix=/registry/", "--endpoints=" + primary.Endpoints()[0], url}})
 	if err != nil {
 		t.Fatal(err)
 	}
