@@ -191,7 +191,7 @@ type Breaker struct {
 	// So many deletions of one resource are never too many, whatever their share.
 	Floor int `yaml:"floor" default:"20" min:"0" max:"1000000"`
 	// Time within which deletions are counted together.
-	Window Duration `yaml:"window" default:"1m" min:"1s" max:"1h"`
+	Window Duration `yaml:"window" default:"1m" min:"1s" max:"10m"`
 	// Other limits for some resources; the last that matches counts.
 	Rules []BreakerRule `yaml:"rules,omitempty"`
 }

@@ -30,7 +30,7 @@ type mender struct {
 	pause  time.Time // nothing is tried before
 }
 
-// mend scenes at the wounds that wait, as many as fit into a transaction. It
+// mend looks at the wounds that wait, as many as fit into a transaction. It
 // returns when it wants to be called again; 0 = when something new has happened.
 func (m *mender) mend(ctx context.Context) (again time.Duration, _ error) {
 	now := time.Now()
