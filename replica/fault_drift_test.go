@@ -411,20 +411,20 @@ func TestManyDeletionsAreRepairedInTheirOrder(t *testing.T) {
 	for i := range n {
 		remove(t, p.standby.Client(), key(i))
 	}
+	gone := revision(t, p.standby.Client())
 	d = p.start(t)
 	began := time.Now()
 	d.drift(t, "them to be put back", func(now replica.Drift) bool { return now.Repaired == n })
 	t.Logf("%d put back after %s", n, time.Since(began))
-	resp, err := p.standby.Client().Get(t.Context(), "/registry/deployments/prod/", clientv3.WithPrefix())
-	must(t, err)
-	if len(resp.Kvs) != n {
-		t.Fatalf("%d of %d are there", len(resp.Kvs), n)
-	}
-	transactions := map[int64]int{}
-	for i := range resp.Kvs { // in key order, which is the opposite of that of the deletions
-		transactions[resp.Kvs[i].CreateRevision]++
-		if i > 0 && resp.Kvs[i].CreateRevision > resp.Kvs[i-1].CreateRevision {
-			t.Fatalf("%s was put back before %s, which was deleted before it", resp.Kvs[i-1].Key, resp.Kvs[i].Key)
+	var order []string
+	transactions := map[int64]bool{}
+	p.history(t, "/registry/deployments/prod/", gone, revision(t, p.standby.Client()), func(e *clientv3.Event) {
+		order = append(order, string(e.Kv.Key))
+		transactions[e.Kv.ModRevision] = true
+	})
+	for i := range n {
+		if len(order) != n || order[i] != key(i) {
+			t.Fatalf("%d writes, not in the order of the deletions: %q", len(order), order)
 		}
 	}
 	if len(transactions) > 15 {
