@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-dr/understudy/internal/testkit/etcdproc"
 	"github.com/understudy-dr/understudy/internal/testkit/faultproxy"
 	"github.com/understudy-dr/understudy/internal/testkit/proc"
+	"github.com/understudy-dr/understudy/internal/testkit/slowdisk"
 )
 
 // logTail is how many lines of a log a failed test shows.
@@ -67,6 +68,34 @@ func DataDir(dir string) EtcdOption {
 // Fsync makes the members wait for the disk, as in production; slower.
 func Fsync() EtcdOption {
 	return func(c *etcdproc.Config) { c.Fsync = true }
+}
+
+// OnDisk lets member i keep its data on that disk, and makes all members wait
+// for theirs.
+func OnDisk(i int, disk *slowdisk.Disk) EtcdOption {
+	return func(c *etcdproc.Config) {
+		c.Fsync = true
+		if c.Disks == nil {
+			c.Disks = map[int]string{}
+		}
+		c.Disks[i] = disk.Dir()
+	}
+}
+
+// SlowDisk mounts a disk that can be made slow and made to fail. It is
+// unmounted at the end of the test.
+func SlowDisk(t testing.TB) *slowdisk.Disk {
+	t.Helper()
+	disk, err := slowdisk.Mount(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := disk.Close(); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return disk
 }
 
 // Etcd is a running etcd cluster of one or more members. What cannot be done fails the test.
@@ -165,6 +194,9 @@ func (e *Etcd) PauseMember(i int) { e.t.Helper(); e.must("pause", e.cluster.Paus
 
 // ContinueMember ends a PauseMember.
 func (e *Etcd) ContinueMember(i int) { e.t.Helper(); e.must("continue", e.cluster.ContinueMember(i)) }
+
+// Running says whether member i has not ended.
+func (e *Etcd) Running(i int) bool { return e.cluster.Running(i) }
 
 // LeaderIndex waits until one of the running members leads and returns its index.
 func (e *Etcd) LeaderIndex() int {

@@ -93,6 +93,9 @@ func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
 		name := fmt.Sprintf("m%d", i)
 		m := &Member{name: name, clientPort: ports[0], peerPort: ports[1],
 			dataDir: filepath.Join(c.dir, name+".etcd"), log: filepath.Join(c.dir, name+".log")}
+		if disk, ok := config.Disks[i]; ok {
+			m.dataDir = filepath.Join(disk, name+".etcd")
+		}
 		if config.DataDir != "" {
 			m.dataDir = config.DataDir
 		}

@@ -19,6 +19,8 @@ type Config struct {
 	Dir     string   // holds data, certificates and logs; temporary, removed by Stop, if empty
 	DataDir string   // an existing data directory to run on; one member only
 	TLS     bool     // server certificates, and client certificates required
+	// Disks says where a member keeps its data directory instead of in Dir.
+	Disks map[int]string
 	// ServerLifetime and ClientLifetime bound the certificates; a day if zero.
 	ServerLifetime, ClientLifetime time.Duration
 	// User and Password turn on etcd's authentication. There is always the

@@ -13,6 +13,9 @@ import (
 // Len is the number of members.
 func (c *Cluster) Len() int { return len(c.members) }
 
+// Running says whether member i has not ended.
+func (c *Cluster) Running(i int) bool { return c.members[i].running() }
+
 // KillMember ends member i with SIGKILL and waits until it is gone.
 func (c *Cluster) KillMember(i int) { c.members[i].process.Kill() }
 
