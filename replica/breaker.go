@@ -67,10 +67,12 @@ func (b Breaker) worst(losses []role.Loss) []role.Loss {
 	return out
 }
 
-// Deletions wait until nothing more of their kind has come for settle, so that
-// nothing of a burst has been applied when it turns out to be one; but no longer
-// than patience.
+// A deletion waits for another one of its resource to come within alone. Where
+// one does, they wait together until no more has come for settle, so that nothing
+// of a burst has been applied when it turns out to be one; but no longer than
+// patience. What the primary wrote after them waits as well.
 const (
+	alone    = 100 * time.Millisecond
 	settle   = 250 * time.Millisecond
 	patience = 5 * time.Second
 )
@@ -78,6 +80,7 @@ const (
 // burst are the deletions of one resource within the window.
 type burst struct {
 	keys    map[string]deletion
+	waiting int       // deletions that have not been let through
 	first   time.Time // when the first one that waits has come; zero = none waits
 	last    time.Time // when the last one has come
 	passed  kv.Revision
@@ -136,6 +139,7 @@ func (b *breaker) lost(resource, key string, revision kv.Revision, now time.Time
 		r.first = now
 	}
 	r.keys[key] = deletion{revision, now}
+	r.waiting++
 	r.last = now
 }
 
@@ -195,7 +199,7 @@ func (b *breaker) gate(checkpoint kv.Revision, now time.Time) gate {
 		if first == 0 {
 			continue
 		}
-		quiet, patient := r.last.Add(settle).Sub(now), r.first.Add(patience).Sub(now)
+		quiet, patient := r.quietIn(now), r.first.Add(patience).Sub(now)
 		if quiet > 0 && patient > 0 && !r.flowing {
 			wait(first, max(min(quiet, patient), time.Millisecond))
 			continue
@@ -256,9 +260,17 @@ func (r *burst) weight(resource string, checkpoint kv.Revision) weight {
 	return w
 }
 
+// quietIn says after how long the burst counts as ended.
+func (r *burst) quietIn(now time.Time) time.Duration {
+	if r.waiting == 1 {
+		return r.last.Add(alone).Sub(now)
+	}
+	return r.last.Add(settle).Sub(now)
+}
+
 // pass lets through what has come so far.
 func (r *burst) pass(through kv.Revision, flowing bool) {
-	r.passed, r.flowing, r.first = through, flowing, time.Time{}
+	r.passed, r.flowing, r.waiting, r.first = through, flowing, 0, time.Time{}
 }
 
 // judged lets through what has been weighed and is not too much.

@@ -74,6 +74,21 @@ func TestFewDeletionsPassAfterAMoment(t *testing.T) {
 	b.want(everything, 0)
 }
 
+// One deletion is held up for a moment only, two wait for a third.
+func TestSingleDeletionWaitsLess(t *testing.T) {
+	b := newBreakerTest(t, 0)
+	b.deleteSome("configmaps", 1, 0)
+	b.want(100, 0)
+	b.now = b.now.Add(alone)
+	b.want(everything, 0)
+	b.checkpoint = b.revision
+	b.deleteSome("configmaps", 2, time.Second)
+	b.now = b.now.Add(alone)
+	b.want(101, 0)
+	b.now = b.now.Add(settle)
+	b.want(everything, 0)
+}
+
 // What never ends is not held up for ever, but counted all the same.
 func TestSteadyDeletionsFlowUntilTheyAreTooMany(t *testing.T) {
 	b := newBreakerTest(t, 0)

@@ -124,7 +124,7 @@ func (w *writer) run() {
 // write does what a controller does most: it updates; now and then it creates
 // an object or deletes one.
 func (w *writer) write() error {
-	switch dice := w.rng.IntN(10); {
+	switch dice := w.rng.IntN(100); {
 	case dice == 0 && len(w.created) > 0:
 		o := w.created[0]
 		w.created = w.created[1:]
