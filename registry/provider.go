@@ -128,6 +128,20 @@ func isWhole(plain []byte) bool {
 	return looksLikeObject(plain) && (!isJSON(plain) || validJSON(plain))
 }
 
+// SealedWith is how an encrypted value begins, "k8s:enc:aescbc:v1:key1:", which
+// names the provider and the key that wrote it; "" for a value that is not
+// encrypted or does not name them.
+func SealedWith(stored []byte) string {
+	if !bytes.HasPrefix(stored, encryptedPrefix) {
+		return ""
+	}
+	parts := strings.SplitAfterN(string(stored[len(encryptedPrefix):min(len(stored), 512)]), ":", 4)
+	if len(parts) < 4 {
+		return ""
+	}
+	return string(encryptedPrefix) + strings.Join(parts[:3], "")
+}
+
 // keyLabel names provider and key of an encrypted value for people:
 // `aescbc key "key1"`.
 func keyLabel(stored []byte) string {

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -66,6 +65,7 @@ func MakePlan(ctx context.Context, sides Sides, view *scope.View, report Report)
 }
 
 func planSteps(ctx context.Context, sides Sides, view *scope.View, report Report, kinds ...Kind) (steps []Step, err error) {
+	proof := keyProof{standby: sides.Standby, view: view, report: report}
 	for _, kind := range kinds {
 		for chunk := range slices.Chunk(report.Of(kind).Keys, keysAtOnce) {
 			primary, err := read(ctx, sides.Primary, chunk, report.SourceRevision)
@@ -77,13 +77,20 @@ func planSteps(ctx context.Context, sides Sides, view *scope.View, report Report
 				return nil, fmt.Errorf("read the standby: %w", err)
 			}
 			for _, key := range chunk {
-				steps = append(steps, planStep(view, kind, key, primary[key], standby[key]))
+				step := planStep(view, kind, key, primary[key], standby[key])
+				if kind == Undecodable && step.Leave == "" && standby[key] != nil {
+					if step.Leave, err = proof.leave(ctx, *standby[key]); err != nil {
+						return nil, err
+					}
+				}
+				steps = append(steps, step)
 			}
 		}
 	}
 	return steps, nil
 }
 
+// planStep decides by what can be read; see keyProof for what cannot.
 func planStep(view *scope.View, kind Kind, key string, primary, standby *kv.Pair) Step {
 	step := Step{Key: key, Kind: kind, Delete: kind == Surplus}
 	if step.Delete {
@@ -103,13 +110,6 @@ func planStep(view *scope.View, kind Kind, key string, primary, standby *kv.Pair
 		return step
 	}
 	step.meta = want.Meta
-	if kind == Undecodable && standby != nil {
-		// A torn value is written again. Where a key does not fit, writing with
-		// it could make unreadable what the API server reads.
-		if _, err := view.InStandby(key, standby.Value); !errors.Is(err, registry.ErrUndecodable) {
-			step.Leave = "the standby's encryption configuration does not fit its values; correct that first"
-		}
-	}
 	return step
 }
 

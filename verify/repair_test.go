@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/remedy"
@@ -223,6 +224,74 @@ func TestPlanLeavesWrongKeys(t *testing.T) {
 	}
 	if len(plan.Steps) != 1 || !strings.Contains(plan.Steps[0].Leave, "does not fit") {
 		t.Errorf("%+v", plan.Steps)
+	}
+}
+
+// A damaged value is written anew where others prove that its key is right: it
+// opens what the standby's own API servers wrote, or most of the others.
+func TestPlanMendsADamagedValueOfAProvenKey(t *testing.T) {
+	s := newStage(t)
+	ours, theirs, other := secretbox(t, "a", 'a'), secretbox(t, "b", 'b'), secretbox(t, "b", 'x')
+	for name, tc := range map[string]struct {
+		good, damaged int                  // of the primary's Secrets
+		own           *registry.Encryption // seals a Secret out of scope; nil = there is none
+		want          string               // why they are left; "" = mended
+	}{
+		"others open":                {good: 3, damaged: 1},
+		"several are damaged":        {good: 3, damaged: 2},
+		"others open, the own too":   {good: 3, damaged: 1, own: theirs},
+		"only the standby's own":     {damaged: 1, own: theirs},
+		"the own one does not open":  {good: 3, damaged: 1, own: other, want: "correct that first"},
+		"most do not open":           {good: 2, damaged: 3, want: "correct that first"},
+		"no other value to judge by": {damaged: 1, want: "does not tell whether it is damaged"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, client := range []*clientv3.Client{s.sides.Primary, s.sides.Standby} {
+				if _, err := client.Delete(t.Context(), "/registry/", clientv3.WithPrefix()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			seal := func(e *registry.Encryption, key string) []byte {
+				stored, err := e.Encrypt("secrets", key, object("Secret", "prod", "s", key))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return stored
+			}
+			for i := range tc.good + tc.damaged {
+				key := fmt.Sprintf("/registry/secrets/prod/s-%d", i)
+				stored := seal(theirs, key)
+				if i < tc.damaged {
+					stored[len(stored)-9] ^= 1
+				}
+				s.put(s.sides.Primary, key, seal(ours, key))
+				s.put(s.sides.Standby, key, stored)
+			}
+			if tc.own != nil {
+				const key = "/registry/secrets/kube-system/own"
+				s.put(s.sides.Standby, key, seal(tc.own, key))
+			}
+			s.checkpoint(nil)
+			view := newView(t, ours, theirs)
+			plan, err := MakePlan(t.Context(), s.sides, view, s.check(view))
+			if err != nil || len(plan.Steps) != tc.damaged {
+				t.Fatalf("%+v, %v; want %d steps", plan.Steps, err, tc.damaged)
+			}
+			for _, step := range plan.Steps {
+				if (step.Leave == "") != (tc.want == "") || !strings.Contains(step.Leave, tc.want) {
+					t.Errorf("%s: leave %q, want %q", step.Key, step.Leave, tc.want)
+				}
+			}
+			if tc.want != "" {
+				return
+			}
+			if _, err := Repair(t.Context(), s.sides, view, plan, sink.Limits{}); err != nil {
+				t.Fatal(err)
+			}
+			if report := s.check(view); report.Verdict != Consistent {
+				t.Errorf("after the repair: %+v", report)
+			}
+		})
 	}
 }
 
