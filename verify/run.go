@@ -34,10 +34,12 @@ type Options struct {
 
 	records  scope.Records // of held objects, at the standby's revision
 	patience time.Duration // instead of newerWithin, where not 0
+	silence  time.Duration // instead of silence, where not 0
 }
 
 // Run compares both sides at the newest Point. The error says that a side
-// could not be read or that ctx ended; the report's verdict is Unknown then too.
+// could not be read, that one fell silent, or that ctx ended; the report's
+// verdict is Unknown then too.
 //
 // A revision that is compacted under way makes it begin again at a newer
 // checkpoint, a few times.
@@ -46,6 +48,8 @@ func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Repo
 		opts.patience = newerWithin
 	}
 	started := time.Now()
+	ctx, end := attend(ctx, opts.silence, view.Scope.Prefix(), map[string]*clientv3.Client{"primary": sides.Primary, "standby": sides.Standby})
+	defer end()
 	point, err := Pin(ctx, sides, view)
 	for attempt := 1; err == nil; attempt++ {
 		var report Report
@@ -71,6 +75,7 @@ func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Repo
 	if errors.As(err, &none) {
 		return unknown(started, none.Reason, none.Hint), nil
 	}
+	err = because(ctx, err)
 	return unknown(started, err.Error(), ""), err
 }
 

@@ -29,6 +29,8 @@ type SimulateOptions struct {
 	// Progress, if set, is called every few hundred keys with the number of
 	// keys read so far.
 	Progress func(keys int64)
+
+	silence time.Duration // instead of silence, where not 0
 }
 
 // Simulation is what a promotion of the standby would do.
@@ -60,6 +62,8 @@ func (s *Simulation) Worst() Severity {
 // way makes it begin again, a few times.
 func Simulate(ctx context.Context, standby *clientv3.Client, s *scope.Scope, opts SimulateOptions) (Simulation, error) {
 	started := time.Now()
+	ctx, end := attend(ctx, opts.silence, s.Prefix(), map[string]*clientv3.Client{"standby": standby})
+	defer end()
 	for attempt := 1; ; attempt++ {
 		sim, err := simulateOnce(ctx, standby, s, opts)
 		if err == nil {
@@ -67,7 +71,7 @@ func Simulate(ctx context.Context, standby *clientv3.Client, s *scope.Scope, opt
 			return sim, nil
 		}
 		if !errors.Is(err, source.ErrCompacted) || attempt == attempts {
-			return Simulation{}, err
+			return Simulation{}, because(ctx, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -81,6 +82,11 @@ func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides) error {
 			return nil
 		}
 		d.checked(report, err)
+		if errors.Is(err, verify.ErrSilent) {
+			d.mu.Lock()
+			d.recheck = true // as soon as it answers again
+			d.mu.Unlock()
+		}
 		if err == nil {
 			err = d.replica.RememberSurplus(ctx, report.Surplus.Keys, allSurplusAt(report))
 		}

@@ -33,6 +33,11 @@ func (o *observer) close() {
 	}
 }
 
+// lookPatience bounds what is asked of a side once it has said who it is:
+// etcd's client would wait without end for one that dies then, and the last
+// verdict would stand on the screen meanwhile.
+const lookPatience = 10 * time.Second
+
 // facts looks at both sides at once. It never fails: what could not be found
 // out is left unknown.
 func (o *observer) facts(ctx context.Context) console.Facts {
@@ -82,17 +87,21 @@ func (o *observer) lookAt(ctx context.Context, c config.Cluster, at **cluster.Cl
 	if err != nil {
 		return err
 	}
-	side.Reachable, side.ClusterID, side.Revision = true, cluster.FormatID(id.ID), id.Revision
-	state, err := role.Read(ctx, (*at).Client)
+	bounded, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	state, err := role.Read(bounded, (*at).Client)
 	if err != nil && !cluster.IsDenied(err) { // a reader's account may not see the role
 		return err
 	}
+	side.Reachable, side.ClusterID, side.Revision = true, cluster.FormatID(id.ID), id.Revision
 	side.Role, side.Term = state.Role, state.Term
 	return nil
 }
 
 // readStandby reads what Understudy keeps in the standby's etcd.
 func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
 	client := o.standby.Client
 	stored, err := sink.ReadCheckpoint(ctx, client)
 	if err != nil {
