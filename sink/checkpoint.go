@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/remedy"
 )
 
 // Root is the directory of everything that Understudy keeps in a cluster.
@@ -110,10 +111,14 @@ func ReadCheckpoint(ctx context.Context, client *clientv3.Client) (Stored, error
 	return decodeCheckpoint(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
 }
 
+// CheckpointDamaged is what helps where the checkpoint's key holds none.
+const CheckpointDamaged = "etcdctl del " + CheckpointKey + " on the standby; then understudy sync compares both sides and writes what differs"
+
 func decodeCheckpoint(raw []byte, revision int64) (Stored, error) {
 	s := Stored{Revision: kv.Revision(revision), raw: string(raw)}
 	if err := json.Unmarshal(raw, &s.Checkpoint); err != nil {
-		return Stored{}, fmt.Errorf("read the standby's checkpoint: %s holds no checkpoint: %w", CheckpointKey, err)
+		return Stored{}, &remedy.Error{Op: "read the standby's checkpoint", Err: fmt.Errorf("%s holds no checkpoint: %w", CheckpointKey, err),
+			Remedy: CheckpointDamaged}
 	}
 	return s, nil
 }

@@ -74,7 +74,7 @@ func PointOf(resp *clientv3.GetResponse) (Point, error) {
 	p := Point{Standby: kv.Revision(resp.Header.Revision), CheckpointRevision: kv.Revision(resp.Kvs[0].ModRevision)}
 	if err := json.Unmarshal(resp.Kvs[0].Value, &p.Checkpoint); err != nil {
 		return Point{}, &NoPointError{Reason: fmt.Sprintf("%s on the standby holds no checkpoint: %v", sink.CheckpointKey, err),
-			Hint: "understudy sync writes it anew"}
+			Hint: sink.CheckpointDamaged}
 	}
 	if p.Checkpoint.Phase != sink.Streaming {
 		return Point{}, &NoPointError{Reason: "a copy is under way: the standby equals the primary at no single revision until it ends",
