@@ -145,6 +145,18 @@ func now(t *testing.T, c *testkit.ControlPlane) int64 {
 	return resp.Header.Revision
 }
 
+// mark writes to the primary, and gives the revision.
+func (m *site) mark(t *testing.T) int64 {
+	t.Helper()
+	marker := kind{configMaps, "ConfigMap", ""}.object(nth(0).Namespace, "")
+	marker.SetGenerateName("marker-")
+	made, err := m.fleet.Dynamic().Resource(configMaps).Namespace(nth(0).Namespace).Create(t.Context(), marker, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return revisionOf(t, made)
+}
+
 // churn is what happens on the primary: Machines come and go, a Cluster comes
 // and another one goes.
 func (m *site) churn(t *testing.T, round int) {
@@ -165,7 +177,7 @@ func (m *site) churn(t *testing.T, round int) {
 // that nothing acts on it while it is watched.
 func (m *site) holds(t *testing.T, event string, idle time.Duration) {
 	t.Helper()
-	m.reaches(t, now(t, m.fleet.ControlPlane))
+	m.reaches(t, m.mark(t))
 	what := "nothing acts on the standby after " + event
 	holdsFor(t, idle, what, func() (bool, string) {
 		acts, changes := m.cloud.of("spb"), m.strangers.acted()
@@ -192,15 +204,25 @@ func (m *site) of(t *testing.T, r schema.GroupVersionResource, cluster string) m
 	if cluster != "" {
 		options.LabelSelector = clusterName + "=" + cluster
 	}
-	list, err := m.spb.Dynamic().Resource(r).List(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := map[types.UID]string{}
-	for _, u := range list.Items {
-		out[u.GetUID()] = u.GetName()
+	for _, u := range m.list(t, r, options) {
+		if r != infraMachines || ofMachine(&u) {
+			out[u.GetUID()] = u.GetName()
+		}
 	}
 	return out
+}
+
+// list asks the standby's API server, whose cache may be filling still.
+func (m *site) list(t *testing.T, r schema.GroupVersionResource, options metav1.ListOptions) []unstructured.Unstructured {
+	t.Helper()
+	var list *unstructured.UnstructuredList
+	testkit.Eventually(t, time.Minute, "a list of "+r.Resource, func() (bool, string) {
+		var err error
+		list, err = m.spb.Dynamic().Resource(r).List(t.Context(), options)
+		return err == nil, fmt.Sprint(err)
+	})
+	return list.Items
 }
 
 // isServedByItsOwnWebhook reads an older version, which the API server has its
@@ -219,7 +241,7 @@ func (m *site) isServedByItsOwnWebhook(t *testing.T) {
 func (m *site) release(t *testing.T) {
 	t.Helper()
 	machines, infrastructure := m.fleet.settled(t)
-	m.reaches(t, now(t, m.fleet.ControlPlane))
+	m.reaches(t, m.mark(t))
 	m.consistent(t, 7*int64(len(m.fleet.want)))
 	m.must(t, 0, "pause", "--reason", "moscow is lost")
 	m.daemon.Stop()
@@ -247,11 +269,7 @@ func (m *site) awake(t *testing.T, what string, machines, infrastructure map[typ
 	t.Helper()
 	state := func() (bool, string) {
 		live := map[types.UID]string{}
-		list, err := m.spb.Dynamic().Resource(capiMachines).List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			return false, err.Error()
-		}
-		for _, u := range list.Items {
+		for _, u := range m.list(t, capiMachines, metav1.ListOptions{}) {
 			if condition(&u, "Paused") == "False" {
 				live[u.GetUID()] = u.GetName()
 			}

@@ -206,6 +206,9 @@ func (f *fleet) settled(t *testing.T) (machines, infrastructure map[types.UID]st
 			return false, err.Error()
 		}
 		for _, m := range there.Items {
+			if !ofMachine(&m) {
+				continue
+			}
 			infrastructure[m.GetUID()] = m.GetName()
 		}
 		all, err := f.Dynamic().Resource(clusters).List(t.Context(), metav1.ListOptions{})
@@ -222,7 +225,7 @@ func (f *fleet) settled(t *testing.T) (machines, infrastructure map[types.UID]st
 // pause keeps the questions of a wait from slowing down what is waited for.
 func (f *fleet) pause(t *testing.T) {
 	select {
-	case <-time.After(500 * time.Millisecond):
+	case <-time.After(f.patience / 400):
 	case <-t.Context().Done():
 	}
 }

@@ -210,9 +210,11 @@ func (p *provider) reconcile(ctx context.Context, t task) error {
 	if t.resource == infraClusters {
 		return p.reconcileCluster(ctx, u)
 	}
-	p.mu.Lock()
-	p.reconciled[u.GetUID()] = u.GetName()
-	p.mu.Unlock()
+	if u.GetDeletionTimestamp() != nil || ofMachine(u) {
+		p.mu.Lock()
+		p.reconciled[u.GetUID()] = u.GetName()
+		p.mu.Unlock()
+	}
 	return p.reconcileMachine(ctx, u)
 }
 
@@ -229,8 +231,8 @@ func (p *provider) reconcileMachine(ctx context.Context, m *unstructured.Unstruc
 		m.SetFinalizers(slices.DeleteFunc(finalizers, func(f string) bool { return f == providerFinalizer }))
 		return p.update(ctx, infraMachines, m)
 	}
-	if owner := metav1.GetControllerOf(m); owner == nil || owner.Kind != "Machine" {
-		return nil // of the MachineSet still
+	if !ofMachine(m) {
+		return nil
 	}
 	if !marked {
 		m.SetFinalizers(append(finalizers, providerFinalizer))
@@ -243,6 +245,14 @@ func (p *provider) reconcileMachine(ctx context.Context, m *unstructured.Unstruc
 	_ = unstructured.SetNestedField(m.Object, "test://"+string(m.GetUID()), "spec", "providerID")
 	_ = unstructured.SetNestedField(m.Object, true, "status", "initialization", "provisioned")
 	return p.update(ctx, infraMachines, m)
+}
+
+// ofMachine reports whether a Machine has taken the object over from the
+// MachineSet. Under load a MachineSet sometimes makes one for a Machine that it
+// then cannot make, and leaves it lying.
+func ofMachine(m *unstructured.Unstructured) bool {
+	owner := metav1.GetControllerOf(m)
+	return owner != nil && owner.Kind == "Machine"
 }
 
 func (p *provider) reconcileCluster(ctx context.Context, c *unstructured.Unstructured) error {
