@@ -39,7 +39,9 @@ func (b Breaker) of(resource string) (share float64, floor int64) {
 	return b.Share, b.Floor
 }
 
-func (b Breaker) off() bool { return b.Share <= 0 && len(b.Rules) == 0 }
+func (b Breaker) off() bool {
+	return (b.Share <= 0 || b.Share >= 100) && !slices.ContainsFunc(b.Rules, func(r BreakerRule) bool { return r.Share > 0 && r.Share < 100 })
+}
 
 // never reports whether deletions of a resource are not counted at all.
 func (b Breaker) never(resource string) bool {
@@ -47,9 +49,15 @@ func (b Breaker) never(resource string) bool {
 	return share <= 0 || share >= 100
 }
 
+// fewAll is the floor for all objects of a resource that go together.
+const fewAll = 3
+
 // tooMany decides about a loss. It is pure.
 func (b Breaker) tooMany(l role.Loss) bool {
 	share, floor := b.of(l.Resource)
+	if l.Whole {
+		floor = min(floor, fewAll)
+	}
 	return !b.never(l.Resource) && l.Deleted > floor && float64(l.Deleted) > share/100*float64(l.Of)
 }
 
@@ -106,24 +114,27 @@ type doom struct {
 // changes before they are queued; whoever applies them asks gate how far it may go.
 type breaker struct {
 	limits   Breaker
-	accepted kv.Revision // what was deleted up to it, an operator has accepted
+	accepted acceptance
 
 	mu     sync.Mutex
 	bursts map[string]*burst
 	dooms  []doom
 }
 
-func newBreaker(limits Breaker, accepted kv.Revision) *breaker {
-	return &breaker{limits: limits, accepted: accepted, bursts: map[string]*burst{}}
+func newBreaker(limits Breaker, accepted acceptance) *breaker {
+	return &breaker{limits: limits, accepted: accepted.clone(), bursts: map[string]*burst{}}
 }
 
 // lost tells of an object that is deleted, or marked for it.
 func (b *breaker) lost(resource, key string, revision kv.Revision, now time.Time) {
-	if revision <= b.accepted || b.limits.never(resource) {
+	if b.limits.never(resource) {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.accepted.spend(resource, revision) {
+		return
+	}
 	r := b.bursts[resource]
 	if r == nil {
 		r = &burst{keys: map[string]deletion{}}
@@ -154,11 +165,11 @@ func (b *breaker) created(resource, key string) {
 
 // doomed tells of an object whose deletion takes others along.
 func (b *breaker) doomed(key string, revision kv.Revision, now time.Time) {
-	if revision <= b.accepted || b.limits.off() {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.limits.off() || revision <= b.accepted.through {
+		return // what it takes along counts when it goes
+	}
 	b.dooms = append(b.dooms, doom{key, revision, now})
 }
 
@@ -176,7 +187,8 @@ const everything = kv.Revision(math.MaxInt64)
 type weight struct {
 	doom          doom   // of a burst: empty
 	resource      string // of a doom: ""
-	deleted       int64
+	keys          map[string]kv.Revision
+	deleted       int64 // at most
 	applied       int64
 	from, through kv.Revision
 	within        time.Duration
@@ -204,14 +216,13 @@ func (b *breaker) gate(checkpoint kv.Revision, now time.Time) gate {
 			wait(first, max(min(quiet, patient), time.Millisecond))
 			continue
 		}
-		w := r.weight(resource, checkpoint)
 		_, floor := b.limits.of(resource)
-		if w.deleted > floor && (r.of == 0 || b.limits.tooMany(role.Loss{Resource: resource, Deleted: w.deleted, Of: r.of})) {
+		if n := int64(len(r.keys)); n > floor && (r.of == 0 || b.limits.tooMany(role.Loss{Resource: resource, Deleted: n, Of: r.of})) {
 			wait(first, 0)
-			g.weigh = append(g.weigh, w)
+			g.weigh = append(g.weigh, r.weight(resource, checkpoint))
 			continue
 		}
-		r.pass(w.through, quiet > 0)
+		r.pass(r.newest(), quiet > 0)
 	}
 	for _, d := range b.dooms {
 		wait(d.revision, 0)
@@ -242,9 +253,10 @@ func (b *breaker) expire(resource string, r *burst, checkpoint kv.Revision, now 
 }
 
 func (r *burst) weight(resource string, checkpoint kv.Revision) weight {
-	w := weight{resource: resource, deleted: int64(len(r.keys))}
+	w := weight{resource: resource, deleted: int64(len(r.keys)), keys: make(map[string]kv.Revision, len(r.keys))}
 	var begin time.Time
-	for _, d := range r.keys {
+	for key, d := range r.keys {
+		w.keys[key] = d.revision
 		if d.revision <= checkpoint {
 			w.applied++
 		}
@@ -260,6 +272,14 @@ func (r *burst) weight(resource string, checkpoint kv.Revision) weight {
 	return w
 }
 
+// newest is the revision of the last deletion.
+func (r *burst) newest() (last kv.Revision) {
+	for _, d := range r.keys {
+		last = max(last, d.revision)
+	}
+	return last
+}
+
 // quietIn says after how long the burst counts as ended.
 func (r *burst) quietIn(now time.Time) time.Duration {
 	if r.waiting == 1 {
@@ -273,8 +293,9 @@ func (r *burst) pass(through kv.Revision, flowing bool) {
 	r.passed, r.flowing, r.waiting, r.first = through, flowing, 0, time.Time{}
 }
 
-// judged lets through what has been weighed and is not too much.
-func (b *breaker) judged(w weight, of int64, now time.Time) {
+// judged lets through what has been weighed and is not too much. What was no
+// loss is forgotten.
+func (b *breaker) judged(w weight, of int64, noLoss []string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if w.resource == "" {
@@ -282,6 +303,9 @@ func (b *breaker) judged(w weight, of int64, now time.Time) {
 		return
 	}
 	if r := b.bursts[w.resource]; r != nil {
+		for _, key := range noLoss {
+			delete(r.keys, key)
+		}
 		r.of, r.weighed = of, now
 		r.pass(w.through, now.Sub(r.last) < settle)
 	}

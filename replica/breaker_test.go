@@ -24,7 +24,7 @@ func newBreakerTest(t *testing.T, accepted kv.Revision) *breakerTest {
 		{Resources: []string{"*.cluster.x-k8s.io"}, Share: 10, Floor: 5},
 		{Resources: []string{"secrets"}, Share: 100},
 	}}
-	return &breakerTest{T: t, breaker: newBreaker(limits, accepted), now: time.Unix(1000, 0), revision: 100, checkpoint: 100}
+	return &breakerTest{T: t, breaker: newBreaker(limits, acceptance{through: accepted, left: map[string]int64{"configmaps": 900}}), now: time.Unix(1000, 0), revision: 100, checkpoint: 100}
 }
 
 // deleteSome deletes n objects of a resource, each the given time after the one before.
@@ -62,7 +62,7 @@ func TestBurstWaitsWholeAndIsWeighedWhenItHasEnded(t *testing.T) {
 	if w.from != 101 || w.through != 1100 || w.applied != 0 || w.within != 999*time.Millisecond {
 		t.Errorf("weighs %+v", w)
 	}
-	b.judged(w, 100_000, b.now)
+	b.judged(w, 100_000, nil, b.now)
 	b.want(everything, 0)
 }
 
@@ -96,7 +96,7 @@ func TestSteadyDeletionsFlowUntilTheyAreTooMany(t *testing.T) {
 	b.want(100, 0)
 	b.deleteSome("configmaps", 24, 205*time.Millisecond) // 5 s after the first
 	w := b.want(100, 39)
-	b.judged(w, 150, b.now) // 30 % are 45
+	b.judged(w, 150, nil, b.now) // 30 % are 45
 	b.checkpoint = b.revision
 	for range 6 {
 		b.want(everything, 0)
@@ -169,7 +169,7 @@ func TestDoomIsWeighedBeforeItIsApplied(t *testing.T) {
 	if g.through != 139 || len(g.weigh) != 1 || g.weigh[0].doom.revision != 140 {
 		t.Fatalf("%+v", g)
 	}
-	b.judged(g.weigh[0], 0, b.now)
+	b.judged(g.weigh[0], 0, nil, b.now)
 	b.want(everything, 0)
 }
 

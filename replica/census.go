@@ -18,26 +18,64 @@ import (
 type census struct {
 	standby *clientv3.Client
 	view    *scope.View
+	limits  Breaker
 	foreign func(key string) bool // created by somebody else
 }
 
 // of counts the objects of a resource, and those of them in one namespace.
 func (c census) of(ctx context.Context, resource, namespace string) (all, inside int64, err error) {
-	prefix := registry.ResourcePrefix(c.view.Scope.RegistryPrefix(), resource)
-	err = source.Each(ctx, c.standby, prefix, kv.PrefixEnd(prefix), 0, func(p kv.Pair) error {
-		if object, err := c.view.InStandby(p.Key, p.Value); err == nil && !object.In || c.foreign(p.Key) {
-			return nil
-		}
+	err = c.each(ctx, resource, func(key string, _ scope.Object) {
 		all++
-		if k, ok := registry.ParseKey(c.view.Scope.RegistryPrefix(), p.Key); ok && namespace != "" && k.Namespace == namespace {
+		if k, ok := registry.ParseKey(c.view.Scope.RegistryPrefix(), key); ok && namespace != "" && k.Namespace == namespace {
 			inside++
+		}
+	})
+	return all, inside, err
+}
+
+// each visits the objects of a resource that came from the primary.
+func (c census) each(ctx context.Context, resource string, visit func(key string, o scope.Object)) error {
+	prefix := registry.ResourcePrefix(c.view.Scope.RegistryPrefix(), resource)
+	err := source.Each(ctx, c.standby, prefix, kv.PrefixEnd(prefix), 0, func(p kv.Pair) error {
+		if object, err := c.view.InStandby(p.Key, p.Value); err != nil || object.In && !c.foreign(p.Key) {
+			visit(p.Key, object)
 		}
 		return nil
 	})
 	if err != nil {
-		return 0, 0, fmt.Errorf("count %s on the standby: %w", resource, err)
+		return fmt.Errorf("count %s on the standby: %w", resource, err)
 	}
-	return all, inside, nil
+	return nil
+}
+
+// loss is what a burst would take from the standby. What the standby does not
+// have, or is deleting already, is no loss: it was there for a moment only, or its
+// mark has counted before.
+func (c census) loss(ctx context.Context, w weight, checkpoint kv.Revision) (loss role.Loss, noLoss []string, err error) {
+	loss.Resource = w.resource
+	stands := map[string]bool{} // and whether it is being deleted
+	err = c.each(ctx, w.resource, func(key string, o scope.Object) {
+		loss.Of++
+		if _, ours := w.keys[key]; ours {
+			stands[key] = o.Meta.Deleting
+		}
+	})
+	for key, revision := range w.keys {
+		deleting, there := stands[key]
+		switch {
+		case revision <= checkpoint:
+			loss.Deleted++
+			loss.Applied++
+			if !there {
+				loss.Of++
+			}
+		case there && !deleting:
+			loss.Deleted++
+		default:
+			noLoss = append(noLoss, key)
+		}
+	}
+	return loss, noLoss, err
 }
 
 // taken says what is deleted along with a CRD or a Namespace; nil for other objects.
@@ -45,7 +83,7 @@ func (c census) taken(ctx context.Context, key string) ([]role.Loss, error) {
 	k, _ := registry.ParseKey(c.view.Scope.RegistryPrefix(), key)
 	if k.GroupResource() == "customresourcedefinitions.apiextensions.k8s.io" {
 		all, _, err := c.of(ctx, k.Name, "")
-		return []role.Loss{{Resource: k.Name, Deleted: all, Of: all}}, err
+		return []role.Loss{{Resource: k.Name, Deleted: all, Of: all, Whole: true}}, err
 	}
 	resources, err := c.resources(ctx)
 	if err != nil {
@@ -58,8 +96,8 @@ func (c census) taken(ctx context.Context, key string) ([]role.Loss, error) {
 		if err != nil {
 			return nil, fmt.Errorf("count %s on the standby: %w", prefix, err)
 		}
-		if some.Count == 0 {
-			continue
+		if _, floor := c.limits.of(resource); some.Count <= floor {
+			continue // never too many
 		}
 		all, inside, err := c.of(ctx, resource, k.Name)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,8 +32,9 @@ type copyJob struct {
 	witness          *sink.Witness
 	interrupted      []kv.Revision
 	breaker          Breaker
-	accepted         bool // an operator has accepted what is deleted
-	buffer           int  // bytes of values to keep until their tree is known
+	accepted         acceptance // what an operator has accepted to be deleted
+	keep             bool       // delete nothing, and mark nothing for deletion
+	buffer           int        // bytes of values to keep until their tree is known
 	report           func(CopyProgress)
 
 	template              sink.Checkpoint // what every checkpoint of this copy has in common
@@ -117,7 +119,7 @@ func (j *copyJob) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return j.finish(ctx)
+	return j.finish(ctx, known)
 }
 
 // visit looks at one key of the two sides.
@@ -151,7 +153,7 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 	if want.Kept != nil {
 		delete(j.records, p.Key) // what is left over in the end is no longer held
 	}
-	value := want.Value
+	value, marked := want.Value, false
 	if s != nil {
 		have, err := j.view.InStandby(s.Key, s.Value)
 		if err != nil && isKeyProblem(err) && !j.fromPrimary(s) {
@@ -162,12 +164,19 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 		if same && (kept || want.Kept == nil) {
 			return nil
 		}
+		marked = err == nil && want.Meta.Deleting && !have.Meta.Deleting
+		if marked && (j.keep || known.has(s)) {
+			j.adopted = slices.DeleteFunc(j.adopted, func(key string) bool { return key == p.Key })
+			j.surplus = append(j.surplus, kv.Pair{Key: p.Key})
+			return nil
+		}
 		if value, err = j.view.Keep(p.Key, value, s.Value); err != nil {
 			return unreadable(p.Key, err)
 		}
 	}
 	it := newItem(p.Key, value, gr, want.Meta)
-	it.fresh = s == nil
+	it.fresh, it.marked = s == nil, marked
+	it.loose = it.loose && !marked
 	if want.Kept != nil {
 		it.held, it.kept = true, want.Kept
 		it.size += len(want.Kept) + len(scope.HeldPrefix) + len(p.Key)
@@ -311,7 +320,7 @@ func (j *copyJob) schedule(items []item) error {
 
 // finish writes heralds and what waited for its tree, then the CRDs, then the deletes, and
 // last the checkpoint that declares the standby complete.
-func (j *copyJob) finish(ctx context.Context) error {
+func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 	if err := j.flushLoose(); err != nil {
 		return err
 	}
@@ -322,12 +331,15 @@ func (j *copyJob) finish(ctx context.Context) error {
 	if err := j.heralds(ctx); err != nil {
 		return err
 	}
-	var definitions []item
+	var definitions, marked []item
 	objects := j.puts[:0] // in place: there may be a million
 	for _, it := range j.puts {
-		if it.last {
+		switch {
+		case it.marked:
+			marked = append(marked, it)
+		case it.last:
 			definitions = append(definitions, it)
-		} else {
+		default:
 			objects = append(objects, it)
 		}
 	}
@@ -340,6 +352,15 @@ func (j *copyJob) finish(ctx context.Context) error {
 		}
 	}
 	if err := j.settleSurplus(ctx); err != nil {
+		return err
+	}
+	if err := j.weighLosses(ctx, marked, known); err != nil {
+		return err
+	}
+	if err := j.schedule(marked); err != nil {
+		return err
+	}
+	if err := j.writers.wait(); err != nil {
 		return err
 	}
 	if err := j.deleteAll(ctx); err != nil {

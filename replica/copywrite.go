@@ -9,7 +9,6 @@ import (
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
-	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
@@ -171,9 +170,6 @@ func (j *copyJob) deleteAll(ctx context.Context) error {
 	if len(j.deletes) == 0 {
 		return nil
 	}
-	if err := j.weighDeletes(); err != nil {
-		return err
-	}
 	if err := j.announce(ctx); err != nil {
 		return err
 	}
@@ -189,29 +185,6 @@ func (j *copyJob) deleteAll(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// weighDeletes trips the breaker where the primary has lost too much since the
-// last complete checkpoint.
-func (j *copyJob) weighDeletes() error {
-	if j.accepted || j.breaker.off() {
-		return nil
-	}
-	gone := newTally(j.view.Scope.RegistryPrefix())
-	for _, it := range j.deletes {
-		gone.count(it.key, scope.Object{In: true})
-	}
-	there := j.table.table()
-	var losses []role.Loss
-	for resource, n := range gone.table() {
-		if resource != "" { // a raw key is no object
-			losses = append(losses, role.Loss{Resource: resource, Deleted: n.Replicated, Of: n.Replicated + there[resource].Replicated})
-		}
-	}
-	if losses = j.breaker.worst(losses); len(losses) == 0 {
-		return nil
-	}
-	return &tripped{role.Trip{Losses: losses, From: j.base.SourceRevision, Through: j.rev}}
 }
 
 // deletePart deletes what still stands as the copy read it. A key that somebody

@@ -44,6 +44,8 @@ type Decision struct {
 	// Copy: compare both sides and write what differs, for this reason.
 	// Empty: stream from Base.SourceRevision on.
 	Copy string
+	// Keep: the copy deletes nothing, and marks nothing for deletion.
+	Keep bool
 	// Base is the last revision pair at which the standby was complete; nil
 	// where there is none that counts.
 	Base *sink.Base

@@ -6,13 +6,15 @@ import (
 	"time"
 )
 
-// A key that is put back flapRepairs times within flapWithin, and is harmed
-// once more, is left as it is: somebody on the standby means it, and every round
-// may start something outside the cluster. It is looked at again when it has
-// been left alone for flapRest.
+// A key that is put back flapRepairs times within flapWithin, or slowRepairs
+// times within slowWithin, and is harmed once more, is left as it is: somebody on
+// the standby means it, and every round may start something outside the cluster.
+// It is looked at again when it has been left alone for flapRest.
 const (
 	flapRepairs = 3
 	flapWithin  = time.Minute
+	slowRepairs = 6
+	slowWithin  = time.Hour
 	flapRest    = 10 * time.Minute
 )
 
@@ -21,7 +23,7 @@ const (
 type flaps map[string]*flap
 
 type flap struct {
-	repairs []time.Time // the last ones, flapRepairs at most
+	repairs []time.Time // the last ones, slowRepairs at most
 	stopped time.Time   // zero = it is still repaired
 	touched time.Time   // by somebody else
 	wound   *wound      // since it is stopped: what is left as it is
@@ -42,9 +44,14 @@ func (f flaps) repaired(key string, now time.Time) {
 		f[key] = one
 	}
 	one.repairs = append(one.repairs, now)
-	if n := len(one.repairs); n > flapRepairs {
-		one.repairs = one.repairs[n-flapRepairs:]
+	if n := len(one.repairs); n > slowRepairs {
+		one.repairs = one.repairs[n-slowRepairs:]
 	}
+}
+
+// since reports whether the last n repairs happened within a time.
+func (f *flap) since(n int, within time.Duration, now time.Time) bool {
+	return len(f.repairs) >= n && now.Sub(f.repairs[len(f.repairs)-n]) <= within
 }
 
 // allows reports whether a wounded key may be repaired. The first time that it
@@ -57,7 +64,7 @@ func (f flaps) allows(w *wound, now time.Time) (ok, stops bool) {
 	case !one.stopped.IsZero():
 		one.wound = w
 		return false, false
-	case len(one.repairs) < flapRepairs || now.Sub(one.repairs[0]) > flapWithin:
+	case !one.since(flapRepairs, flapWithin, now) && !one.since(slowRepairs, slowWithin, now):
 		return true, false
 	}
 	one.stopped, one.touched, one.wound = now, now, w
@@ -73,7 +80,7 @@ func (f flaps) rested(now time.Time) []*wound {
 		case !one.stopped.IsZero() && now.Sub(one.touched) >= flapRest:
 			out = append(out, one.wound)
 			delete(f, key)
-		case one.stopped.IsZero() && now.Sub(one.repairs[len(one.repairs)-1]) > flapWithin:
+		case one.stopped.IsZero() && !one.since(1, slowWithin, now):
 			delete(f, key)
 		}
 	}

@@ -16,6 +16,8 @@ func TestFlaps(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"three within a minute": {{0, true, false}, {20 * time.Second, true, false}, {20 * time.Second, true, false}, {19 * time.Second, false, true}, {time.Second, false, false}},
 		"slowly":                {{0, true, false}, {31 * time.Second, true, false}, {31 * time.Second, true, false}, {31 * time.Second, true, false}, {31 * time.Second, true, false}},
+		"six within an hour":    {{0, true, false}, {9 * time.Minute, true, false}, {9 * time.Minute, true, false}, {9 * time.Minute, true, false}, {9 * time.Minute, true, false}, {9 * time.Minute, true, false}, {9 * time.Minute, false, true}},
+		"eleven minutes apart":  {{0, true, false}, {11 * time.Minute, true, false}, {11 * time.Minute, true, false}, {11 * time.Minute, true, false}, {11 * time.Minute, true, false}, {11 * time.Minute, true, false}, {11 * time.Minute, true, false}},
 		"faster and faster":     {{0, true, false}, {59 * time.Second, true, false}, {time.Second, true, false}, {time.Second, true, false}, {time.Second, false, true}},
 		"rested":                {{0, true, false}, {0, true, false}, {0, true, false}, {0, false, true}, {flapRest, true, false}},
 		"harmed on and on":      {{0, true, false}, {0, true, false}, {0, true, false}, {0, false, true}, {flapRest - time.Second, false, false}, {flapRest - time.Second, false, false}},
@@ -50,11 +52,14 @@ func TestFlapsAreLookedAtAgainAndForgotten(t *testing.T) {
 	if all := f.stopped(); len(all) != 1 || all[0].wound != w {
 		t.Errorf("stopped: %+v", all)
 	}
-	if again := f.rested(now.Add(flapRest - 1)); len(again) != 0 || len(f) != 1 {
+	if again := f.rested(now.Add(flapRest - 1)); len(again) != 0 || len(f) != 2 {
 		t.Errorf("too early: %+v, %d known", again, len(f))
 	}
-	if again := f.rested(now.Add(flapRest)); len(again) != 1 || again[0] != w || len(f) != 0 {
+	if again := f.rested(now.Add(flapRest)); len(again) != 1 || again[0] != w || len(f) != 1 {
 		t.Errorf("rested: %+v, %d known", again, len(f))
+	}
+	if f.rested(now.Add(slowWithin + 1)); len(f) != 0 {
+		t.Errorf("%d are remembered for ever", len(f))
 	}
 	for range flapRepairs {
 		f.repaired("a", now)

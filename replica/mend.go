@@ -196,6 +196,8 @@ func (l *scene) verdict(view *scope.View, what Drifted, checkpoint kv.Revision) 
 	}
 	have, err := view.InStandby(l.have.Key, l.have.Value)
 	switch {
+	case err != nil && what == Deleted: // it is there again, though nobody can read it
+		return overtaken
 	case err != nil:
 		return repair
 	case what == Deleted && (!have.Meta.Deleting || l.want.Meta.Deleting):

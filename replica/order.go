@@ -51,7 +51,10 @@ type item struct {
 	// dependents. Everything else waits until its whole tree is known.
 	loose bool
 	fresh bool // the standby does not have it
-	pod   bool
+	// marked: it is being deleted on the primary, and not yet on the standby. It
+	// waits until the copy's losses have been weighed.
+	marked bool
+	pod    bool
 }
 
 var looseKinds = map[string]bool{

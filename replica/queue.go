@@ -81,6 +81,13 @@ func (q *queue) wait(done kv.Revision) (changed <-chan struct{}, ready bool, err
 	return q.changed, ready, err
 }
 
+// end is the source revision up to which everything is in the queue or was.
+func (q *queue) end() kv.Revision {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.through
+}
+
 // head returns the changes that go into the next transaction, and the source
 // revision that the standby has reached when they are applied. What comes after
 // the revision free stays in the queue.

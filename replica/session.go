@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -27,7 +28,8 @@ type session struct {
 	until            kv.Revision // end when it is reached; 0 = never
 	seen             kv.Revision // of the standby: a copy has looked at all that others created up to it; 0 = no copy
 	foreign          foreignKeys
-	accepted         kv.Revision // what the primary deleted up to it may be deleted on the standby, an operator said
+	trip             *role.Trip // the record, as it was read last
+	accepted         acceptance // what the primary deleted and an operator has accepted
 }
 
 func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) error {
@@ -59,9 +61,21 @@ func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) err
 // replicate copies where that is decided, and streams.
 func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitGroup) error {
 	guarding := false
+	guard := func() error {
+		if guarding {
+			return nil
+		}
+		if err := s.foreign.load(ctx, s.standby); err != nil {
+			return err
+		}
+		guarding = true
+		from := s.guardFrom()
+		helpers.Go(func() { s.guard(ctx, from) })
+		return nil
+	}
 	for {
 		var err error
-		if d, err = s.untilAnswered(ctx, d); err != nil {
+		if d, err = s.untilAnswered(ctx, d, guard); err != nil {
 			return err
 		}
 		if err := s.foreign.load(ctx, s.standby); err != nil {
@@ -84,10 +98,8 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 		if err := s.foreign.load(ctx, s.standby); err != nil {
 			return err
 		}
-		if !guarding {
-			guarding = true
-			from := s.guardFrom()
-			helpers.Go(func() { s.guard(ctx, from) })
+		if err := guard(); err != nil {
+			return err
 		}
 		err = s.stream(ctx)
 		last := s.sink.Last()
@@ -116,7 +128,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	table := newTally(s.View.Scope.RegistryPrefix())
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
-		breaker: s.Breaker, accepted: completeTo(d) < s.accepted,
+		breaker: s.Breaker, accepted: s.accepted, keep: d.Keep,
 		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table,
 		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash(), HoldsHash: s.View.HoldsHash(), Guarded: s.foreign.complete()},
 		log:      s.Log,
@@ -128,6 +140,11 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	job.progress.Reason = d.Copy
 	if err := job.run(ctx); err != nil {
 		return err
+	}
+	if s.trip != nil && d.Base == nil { // such a copy deletes nothing
+		if err := s.sink.Put(ctx, role.TripKey, ""); err != nil { // an old answer must not count for what comes
+			return fmt.Errorf("forget why the breaker stopped replication: %w", err)
+		}
 	}
 	p := job.now()
 	s.seen = job.seen
@@ -142,6 +159,11 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 
 func (s *session) stream(ctx context.Context) error {
 	s.advance(applied{reached: s.sink.Last().SourceRevision, standby: s.sink.Last().Revision})
+	return s.newStream().run(ctx)
+}
+
+// newStream makes the stream from the sink's checkpoint on.
+func (s *session) newStream() *stream {
 	st := &stream{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, until: s.until,
 		observe: s.advance,
@@ -151,12 +173,12 @@ func (s *session) stream(ctx context.Context) error {
 		foreign: s.foreign.has,
 		guarded: func() kv.Revision { return s.ledger.unmended(s.foreign.complete()) },
 		breaker: newBreaker(s.Breaker, s.accepted),
-		census:  census{standby: s.standby, view: s.View, foreign: s.foreign.has},
+		census:  census{standby: s.standby, view: s.View, limits: s.Breaker, foreign: s.foreign.has},
 	}
 	if s.until == 0 { // a single copy has no guard
 		st.mend, st.wounded = (&mender{stream: st, ledger: s.ledger, log: s.Log}).mend, s.ledger.wake
 	}
-	return st.run(ctx)
+	return st
 }
 
 // heard is told by the watch how far it has delivered. Replication counts as

@@ -112,6 +112,9 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 			}
 			continue
 		}
+		if want.Meta.Deleting && s.foreign(c.Key) {
+			continue // kept on the standby, see Decision.Keep
+		}
 		if err := s.count(ctx, c, want.Meta.Deleting); err != nil {
 			return wholeBefore(out, c.Revision), err
 		}
@@ -217,6 +220,7 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 			}
 		}
 		if ready {
+			counted := q.end() // what comes later has not been looked at
 			gate, err := s.pass(ctx)
 			if err != nil {
 				return err
@@ -224,7 +228,7 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 			if gate.again != 0 {
 				later = time.After(gate.again)
 			}
-			batch, through := q.head(room, gate.through)
+			batch, through := q.head(room, min(gate.through, counted))
 			if len(batch) > 0 || idle || (s.until != 0 && through >= s.until) {
 				idle = false
 				room, err = s.apply(ctx, q, batch, through, room)

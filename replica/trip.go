@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -65,23 +66,28 @@ func (s *session) onTrip(ctx context.Context, d Decision, err error) (Decision, 
 }
 
 // untilAnswered waits while a trip stands that nobody has answered, and says
-// how to go on.
-func (s *session) untilAnswered(ctx context.Context, d Decision) (Decision, error) {
+// how to go on. What others harm on the standby meanwhile is still put back: it
+// may hold the only copies.
+func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() error) (Decision, error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	st := s.newStream()
 	for said := false; ; {
 		trip, err := role.ReadTrip(ctx, s.standby)
+		s.trip = trip
 		switch {
 		case err != nil:
 			return d, err
 		case !trip.Concerns(s.id, completeTo(d)):
-			s.accepted = 0
+			s.accepted = acceptance{}
 			return d, nil
+		case (d.Copy == ReasonFirstCopy || d.Copy == ReasonScope) && (trip.Answer == nil || !trip.Answer.Accept):
+			return Decision{Copy: d.Copy, Keep: true}, nil // the trip ends with it
 		case trip.Answer != nil && trip.Answer.Accept:
-			s.accepted = trip.Answer.Through
+			s.accepted = acceptanceOf(trip)
 			return d, nil
 		case trip.Answer != nil:
-			return Decision{Copy: ReasonOrdered}, nil
+			return Decision{Copy: ReasonOrdered, Keep: true}, nil
 		}
 		refused := refuseTrip(*trip)
 		if s.until != 0 {
@@ -93,7 +99,16 @@ func (s *session) untilAnswered(ctx context.Context, d Decision) (Decision, erro
 			s.account.update(func(st *State) { st.Errors["breaker"]++ })
 			s.Log.Error("halted; nothing was skipped", "error", refused, "remedy", remedy.Of(refused))
 		}
+		if d.Copy == "" {
+			if err := guard(); err != nil {
+				return d, err
+			}
+			if _, err := st.mend(ctx); err != nil {
+				return d, err
+			}
+		}
 		select {
+		case <-st.wounded:
 		case <-tick.C:
 		case <-ctx.Done():
 			return d, ctx.Err()
@@ -129,26 +144,32 @@ func (s *stream) pass(ctx context.Context) (gate, error) {
 func (s *stream) weigh(ctx context.Context, w weight) error {
 	trip := role.Trip{From: w.from, Through: w.through, Within: w.within}
 	var of int64
+	var noLoss []string
 	if w.resource != "" {
-		there, _, err := s.census.of(ctx, w.resource, "")
+		loss, no, err := s.census.loss(ctx, w, s.sink.Last().SourceRevision)
 		if err != nil {
 			return err
 		}
-		of = there + w.applied
-		trip.Losses = []role.Loss{{Resource: w.resource, Deleted: w.deleted, Of: of, Applied: w.applied}}
+		of, noLoss = loss.Of, no
+		trip.Losses = []role.Loss{loss}
 	} else {
 		taken, err := s.census.taken(ctx, w.doom.key)
 		if err != nil {
 			return err
 		}
-		k, _ := registry.ParseKey(s.view.Scope.RegistryPrefix(), w.doom.key)
-		trip.Cause, trip.Losses = registry.Kind(k.GroupResource())+" "+k.Name, taken
+		trip.Cause, trip.Losses = describeDoom(s.view, w.doom.key), taken
 	}
 	if trip.Losses = s.breaker.limits.worst(trip.Losses); len(trip.Losses) > 0 {
 		return &tripped{trip}
 	}
-	s.breaker.judged(w, of, time.Now())
+	s.breaker.judged(w, of, noLoss, time.Now())
 	return nil
+}
+
+// describeDoom names the object whose deletion takes others along.
+func describeDoom(view *scope.View, key string) string {
+	k, _ := registry.ParseKey(view.Scope.RegistryPrefix(), key)
+	return registry.Kind(k.GroupResource()) + " " + k.Name
 }
 
 // count tells the breaker of a change in scope.
@@ -163,6 +184,7 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 	resource, now := k.GroupResource(), time.Now()
 	switch {
 	case c.Delete:
+		delete(s.marked, c.Key) // another one may get its name
 		s.breaker.lost(resource, c.Key, c.Revision, now)
 	case deleting:
 		// An object with finalizers: what is marked will be deleted, and nobody can take it back.
@@ -175,6 +197,7 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 			s.breaker.doomed(c.Key, c.Revision, now)
 		}
 	case c.Created:
+		delete(s.marked, c.Key)
 		s.breaker.created(resource, c.Key)
 	}
 	return nil

@@ -35,10 +35,11 @@ type Loss struct {
 	Deleted  int64  `json:"deleted"`
 	Of       int64  `json:"of"`      // that were there
 	Applied  int64  `json:"applied"` // had reached the standby before it was clear what this would become
+	Whole    bool   `json:"-"`       // all of them go, with their definition
 }
 
-// Answer is what an operator decided about a Trip. It holds for what the
-// primary deleted up to the revision Through.
+// Answer is what an operator decided about a Trip. It holds for as many objects
+// as the trip names, deleted up to the primary's revision Through.
 type Answer struct {
 	Accept  bool        `json:"accept"` // delete on the standby as well; otherwise compare both sides and keep it there
 	Through kv.Revision `json:"through"`
@@ -75,7 +76,7 @@ func readTrip(ctx context.Context, client *clientv3.Client) (*Trip, int64, error
 	if err != nil {
 		return nil, 0, fmt.Errorf("read whether the breaker has stopped replication: %w", err)
 	}
-	if len(resp.Kvs) == 0 {
+	if len(resp.Kvs) == 0 || len(resp.Kvs[0].Value) == 0 {
 		return nil, 0, nil
 	}
 	var t Trip

@@ -82,8 +82,14 @@ func newReplica(app *app, pair *config.Pair, hooks replica.Hooks) (*replica.Repl
 	})
 }
 
+// fewAndPrecious are resources of which a cluster has few objects, each of which
+// owns many others.
+var fewAndPrecious = []string{"clusters.cluster.x-k8s.io", "*.controlplane.cluster.x-k8s.io",
+	"machinedeployments.cluster.x-k8s.io", "customresourcedefinitions.apiextensions.k8s.io"}
+
 func breakerOf(c config.Breaker) replica.Breaker {
 	b := replica.Breaker{Share: float64(c.Share), Floor: int64(c.Floor), Window: c.Window.Duration}
+	b.Rules = []replica.BreakerRule{{Resources: fewAndPrecious, Share: b.Share, Floor: min(3, b.Floor)}}
 	for _, r := range c.Rules {
 		b.Rules = append(b.Rules, replica.BreakerRule{Resources: r.Resources, Share: float64(r.Share), Floor: int64(r.Floor)})
 	}

@@ -1,0 +1,70 @@
+package replica
+
+import (
+	"context"
+
+	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
+)
+
+// weighLosses trips the breaker where the primary has lost too much since the
+// standby was complete. Nothing of it has been written then: neither a deletion
+// nor a mark.
+func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusSet) error {
+	if j.breaker.off() {
+		return nil
+	}
+	trip := role.Trip{From: j.since(), Through: j.rev}
+	if trip.Losses = j.accepted.beyond(j.breaker.worst(j.losses(marked))); len(trip.Losses) > 0 {
+		return &tripped{trip}
+	}
+	count := census{standby: j.standby, view: j.view, limits: j.breaker, foreign: func(key string) bool {
+		_, recorded := known[key]
+		return recorded
+	}}
+	for _, it := range marked {
+		if !takesAlong(j.view.Scope.RegistryPrefix(), it.key) {
+			continue
+		}
+		taken, err := count.taken(ctx, it.key)
+		if err != nil {
+			return err
+		}
+		if trip.Losses = j.accepted.beyond(j.breaker.worst(taken)); len(trip.Losses) > 0 {
+			trip.Cause = describeDoom(j.view, it.key)
+			return &tripped{trip}
+		}
+	}
+	return nil
+}
+
+// losses counts, per resource, what is to be deleted or marked.
+func (j *copyJob) losses(marked []item) []role.Loss {
+	gone, there := newTally(j.view.Scope.RegistryPrefix()), j.table.table()
+	deleted := map[string]int64{}
+	for _, it := range j.deletes {
+		deleted[gone.count(it.key, scope.Object{In: true})]++
+	}
+	for _, it := range marked { // the primary still has them
+		gone.count(it.key, scope.Object{In: true})
+	}
+	var losses []role.Loss
+	for resource, n := range gone.table() {
+		if resource != "" { // a raw key is no object
+			losses = append(losses, role.Loss{Resource: resource, Deleted: n.Replicated, Of: deleted[resource] + there[resource].Replicated})
+		}
+	}
+	return losses
+}
+
+// since is the primary's revision after which the losses may have happened.
+func (j *copyJob) since() kv.Revision {
+	switch {
+	case j.base != nil:
+		return j.base.SourceRevision
+	case len(j.interrupted) > 0:
+		return j.interrupted[0]
+	}
+	return j.rev
+}
