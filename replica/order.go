@@ -174,8 +174,7 @@ func (g *graph) groups() [][]int {
 		}
 		return order[root] - 1
 	}
-	var emit func(at, i int)
-	emit = func(at, i int) {
+	emit := func(at, i int) {
 		stack := []int{i}
 		for len(stack) > 0 {
 			i := stack[len(stack)-1]
