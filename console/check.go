@@ -106,7 +106,9 @@ func (c Check) next() string {
 	switch {
 	case c.Remedy != "":
 		return c.Remedy
-	case c.Missed.Count+c.Surplus.Count+c.Differing.Count > 0:
+	case c.Surplus.Count > 0:
+		return "understudy repair shows what would be written, and what DELETED; understudy repair --apply does it"
+	case c.Missed.Count+c.Differing.Count > 0:
 		return "understudy repair shows what would be written; understudy repair --apply writes it"
 	case c.Undecodable.Count > 0:
 		return "compare both sides' encryption in the configuration with what their API servers run with; a torn value is written again by: understudy repair --apply"

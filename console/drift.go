@@ -63,7 +63,7 @@ func (i Incident) line(now time.Time) string {
 	if i.Marked {
 		what = "marked for deletion"
 	}
-	return fmt.Sprintf("%s ago: %s %s by %s, %s", age(now.Sub(i.When)), i.object(), what, i.By, i.Outcome)
+	return fmt.Sprintf("%s ago: %s %s, %s, %s", age(now.Sub(i.When)), i.object(), what, i.who(), i.Outcome)
 }
 
 // drift is what the daemon tells of it lately; nil = nothing is known.
@@ -82,9 +82,9 @@ func judgeFlapping(f Facts) (text, next string) {
 		return "", ""
 	}
 	i := d.Flapping[0]
-	text = fmt.Sprintf("%s is %s on the standby again and again, probably by %s; it is no longer repaired", i.object(), i.What, i.By)
+	text = fmt.Sprintf("%s is %s on the standby again and again, %s; it is no longer repaired", i.object(), i.What, i.who())
 	if n := len(d.Flapping); n > 1 {
-		text = fmt.Sprintf("%d keys are harmed on the standby again and again and are no longer repaired, such as %s, probably by %s", n, i.object(), i.By)
+		text = fmt.Sprintf("%d keys are harmed on the standby again and again and are no longer repaired, such as %s, %s", n, i.object(), i.who())
 	}
 	return text, "stop who does it, then: understudy repair --apply"
 }
@@ -109,6 +109,14 @@ func (d *Drift) write(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "drift: %s\n", d.line())
 	for _, i := range d.Flapping {
-		fmt.Fprintf(b, "no longer repaired: %s  %s, %s again and again, probably by %s\n", i.object(), i.Key, i.What, i.By)
+		fmt.Fprintf(b, "no longer repaired: %s  %s, %s again and again, %s\n", i.object(), i.Key, i.What, i.who())
 	}
+}
+
+// who did it, as far as anything tells.
+func (i Incident) who() string {
+	if i.By == "" || i.By == "unknown" {
+		return "nothing tells by whom"
+	}
+	return "probably by " + i.By
 }

@@ -28,9 +28,9 @@ func TestScreenOfDrift(t *testing.T) {
 	for _, want := range []string{
 		"AT RISK  moscow-spb",
 		"drift       1,204 deleted, 1 changed, 2 created by others since the daemon\n            started; 1,200 repaired, 1 pending\n",
-		"            3.0 s ago: Secret prod/ca deleted by garbage collector (owner\n            Cluster kazan), stopped\n",
-		"            90 s ago: ConfigMap prod/app changed by kubectl-edit, reported\n",
-		"            60 min ago: Machine prod/m-1 marked for deletion by unknown,\n            repaired\n",
+		"            3.0 s ago: Secret prod/ca deleted, probably by garbage collector\n            (owner Cluster kazan), stopped\n",
+		"            90 s ago: ConfigMap prod/app changed, probably by kubectl-edit,\n            reported\n",
+		"            60 min ago: Machine prod/m-1 marked for deletion, nothing tells by\n            whom, repaired\n",
 		"AT RISK     Secret prod/ca is deleted on the standby again and again, probably\n            by garbage collector (owner Cluster kazan); it is no longer repaired\n            next: stop who does it, then: understudy repair --apply\n",
 	} {
 		if !strings.Contains(got, want) {

@@ -58,6 +58,7 @@ type Facts struct {
 	Standby       Side
 	Checkpoint    *Checkpoint // nil: none, or the standby could not be read
 	Paused        *Pause
+	Kept          string  // what a resync keeps on the standby that the primary lost; "" = nothing
 	Breaker       string  // what the breaker saw and nobody has answered; "" = it has not tripped
 	Leader        string  // the daemon that leads; "" = none
 	Report        *Report // of the daemon that leads or led; nil = none

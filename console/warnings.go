@@ -20,6 +20,12 @@ var warnings = []func(Facts) []string{
 		return out
 	},
 	func(f Facts) []string {
+		if f.Kept != "" && f.differing() != nil {
+			return []string{f.Kept + ". understudy repair --apply would delete it"}
+		}
+		return nil
+	},
+	func(f Facts) []string {
 		if f.speaks() && f.Report.HoldError != "" {
 			return []string{"workloads of the standby may have Pods that hold.workloads keeps at zero: " + f.Report.HoldError}
 		}

@@ -265,11 +265,12 @@ func tooLarge(changes []kv.Change, err error) error {
 		}
 	}
 	what := fmt.Errorf("%s, %d bytes: %w", largest.Key, largest.Size(), err)
+	raise := "raise --max-request-bytes (or --max-txn-ops) on the standby's etcd at least to the primary's, or exclude the key (sync.exclude: [{keys: […]}]); nothing was skipped"
 	if len(changes) > 1 {
 		what = fmt.Errorf("the primary's transaction at revision %d, %d keys and %d bytes, largest %s: %w",
 			largest.Revision, len(changes), total, largest.Key, err)
+		raise = fmt.Sprintf("raise --max-txn-ops of the standby's etcd above %d (and --max-request-bytes above %d), and standby.etcd.maxTxnOps in the configuration; nothing was skipped", len(changes), total)
 	}
 	return &remedy.Error{Op: "write to the standby", Err: what,
-		Remedy: "raise --max-request-bytes (or --max-txn-ops) on the standby's etcd at least to the primary's, or exclude the key (sync.exclude: [{keys: […]}]); nothing was skipped",
-		Code:   remedy.Refused}
+		Remedy: raise, Code: remedy.Refused}
 }

@@ -142,8 +142,8 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 		return err
 	}
 	if s.trip != nil && d.Base == nil { // such a copy deletes nothing
-		if err := s.sink.Put(ctx, role.TripKey, ""); err != nil { // an old answer must not count for what comes
-			return fmt.Errorf("forget why the breaker stopped replication: %w", err)
+		if err := s.closeTrip(ctx); err != nil {
+			return err
 		}
 	}
 	p := job.now()

@@ -28,8 +28,8 @@ func (t *tripped) Unwrap() error { return ErrTripped }
 
 func refuseTrip(t role.Trip) error {
 	return &remedy.Error{Op: "replicate", Err: &tripped{t}, Code: remedy.Refused,
-		Remedy: "if this was meant: understudy resume --accept-deletes; if it was not, the standby still has the objects: " +
-			"see what the primary lost, and go on without deleting them with understudy resume --resync"}
+		Remedy: "if this was meant: understudy resume --accept-deletes; if it was not, what has not reached the standby is still there: " +
+			"go on without deleting it with understudy resume --resync"}
 }
 
 // record leaves the trip in the standby's etcd, where it stands until somebody
@@ -42,6 +42,25 @@ func (s *session) record(ctx context.Context, t role.Trip) error {
 	}
 	if err := s.sink.Put(ctx, role.TripKey, string(raw)); err != nil {
 		return fmt.Errorf("record why the breaker stopped replication: %w", err)
+	}
+	return nil
+}
+
+// closeTrip ends a trip: an old answer must not count for what comes. What a
+// resync was told to keep stays on record.
+func (s *session) closeTrip(ctx context.Context) error {
+	value := ""
+	if t := *s.trip; t.Kept() != "" {
+		answer := *t.Answer
+		answer.Done, t.Answer = true, &answer
+		raw, err := json.Marshal(t)
+		if err != nil {
+			return err
+		}
+		value = string(raw)
+	}
+	if err := s.sink.Put(ctx, role.TripKey, value); err != nil {
+		return fmt.Errorf("record that the breaker's trip is over: %w", err)
 	}
 	return nil
 }
@@ -85,8 +104,10 @@ func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() er
 			return Decision{Copy: d.Copy, Keep: true}, nil // the trip ends with it
 		case trip.Answer != nil && trip.Answer.Accept:
 			s.accepted = acceptanceOf(trip)
+			s.Log.Info("the deletions that the breaker stopped were accepted", "by", trip.Answer.By, "what", trip.String())
 			return d, nil
 		case trip.Answer != nil:
+			s.Log.Info("what the breaker stopped is kept on the standby", "by", trip.Answer.By, "what", trip.String())
 			return Decision{Copy: ReasonOrdered, Keep: true}, nil
 		}
 		refused := refuseTrip(*trip)

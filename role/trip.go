@@ -45,6 +45,7 @@ type Answer struct {
 	Through kv.Revision `json:"through"`
 	By      string      `json:"by"`
 	At      time.Time   `json:"at"`
+	Done    bool        `json:"done,omitempty"` // both sides have been compared; the record stands for people
 }
 
 // Concerns reports whether the trip still matters to a standby that is complete
@@ -54,7 +55,7 @@ func (t *Trip) Concerns(sourceClusterID string, complete kv.Revision) bool {
 		return false
 	}
 	if t.Answer != nil {
-		return complete < t.Answer.Through
+		return !t.Answer.Done && complete < t.Answer.Through
 	}
 	return complete < t.Through
 }
@@ -112,16 +113,31 @@ func AnswerTrip(ctx context.Context, client *clientv3.Client, seen Trip, a Answe
 	return nil
 }
 
+// Kept says, for people, what a resync keeps on the standby that the primary no
+// longer has, or is deleting; "" = nothing that is known of.
+func (t *Trip) Kept() string {
+	if t == nil || t.Answer == nil || t.Answer.Accept {
+		return ""
+	}
+	return fmt.Sprintf("%s answered a mass deletion with resume --resync at %s: the standby keeps what the primary lost then", t.Answer.By, t.Answer.At.Format(time.RFC3339))
+}
+
+// What lists the losses: "1,000 of 1,000 machines.cluster.x-k8s.io".
+func (t Trip) What() string {
+	var losses []string
+	for _, l := range t.Losses {
+		losses = append(losses, fmt.Sprintf("%s of %s %s", grouped(l.Deleted), grouped(l.Of), l.Resource))
+	}
+	return strings.Join(losses, ", ")
+}
+
 // String is for people: "1,000 of 1,000 machines.cluster.x-k8s.io were deleted
 // within 0.4 s at the primary's revisions 5011 to 6010".
 func (t Trip) String() string {
-	var losses []string
-	applied := int64(0)
+	all, applied := t.What(), int64(0)
 	for _, l := range t.Losses {
-		losses = append(losses, fmt.Sprintf("%s of %s %s", grouped(l.Deleted), grouped(l.Of), l.Resource))
 		applied += l.Applied
 	}
-	all := strings.Join(losses, ", ")
 	at := fmt.Sprintf("revisions %d to %d", t.From, t.Through)
 	if t.From == t.Through {
 		at = fmt.Sprintf("revision %d", t.From)

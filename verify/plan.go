@@ -110,6 +110,11 @@ func planStep(view *scope.View, kind Kind, key string, primary, standby *kv.Pair
 		return step
 	}
 	step.meta = want.Meta
+	if want.Meta.Deleting && kind == Differing && standby != nil {
+		if have, err := view.InStandby(key, standby.Value); err == nil && !have.Meta.Deleting {
+			step.Leave = "the primary is deleting it; a repair marks nothing for deletion: where that is meant, delete it through the standby's API server"
+		}
+	}
 	return step
 }
 

@@ -235,8 +235,12 @@ func (h holder) may(action string) error {
 	if h.opts.yes || canAsk(h.stdin) {
 		return nil
 	}
+	which := ""
+	if h.opts.cluster != "" {
+		which = " --cluster " + h.opts.cluster
+	}
 	return &remedy.Error{Op: "hold " + action, Err: errors.New("there is no terminal to ask on"),
-		Remedy: "understudy hold list, then: understudy hold " + action + " --yes", Code: remedy.Usage}
+		Remedy: "understudy hold list" + which + ", then: understudy hold " + action + which + " --yes", Code: remedy.Usage}
 }
 
 func (h holder) act(ctx context.Context, r holdReport, do func(*holdReport) error) error {

@@ -121,11 +121,12 @@ func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
 	if pause != nil {
 		f.Paused = &console.Pause{Since: pause.Since, By: pause.By, Reason: pause.Reason}
 	}
-	trip, err := standingTrip(ctx, client)
+	trip, err := role.ReadTrip(ctx, client)
 	if err != nil {
 		return err
 	}
-	if trip != nil {
+	f.Kept = trip.Kept()
+	if trip.Concerns(stored.SourceClusterID, stored.Complete()) && trip.Answer == nil {
 		f.Breaker = trip.String()
 	}
 	held, err := hold.Count(ctx, client)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,8 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/sink"
 )
 
 type pauseOptions struct {
@@ -72,12 +75,35 @@ func runPause(ctx context.Context, pair *config.Pair, opts pauseOptions, stdout 
 		return err
 	}
 	defer standby.Close()
+	if err := mustBeStandby(ctx, pair, standby); err != nil {
+		return err
+	}
 	order := role.Pause{Since: time.Now().UTC(), By: whoami(), Reason: opts.reason}
 	stands, err := role.SetPause(ctx, standby.Client, order)
 	if err != nil {
 		return err
 	}
 	return opts.output.write(stdout, paused{Paused: true, Changed: stands == order, Order: &stands, standby: pair.Standby.Name})
+}
+
+// mustBeStandby refuses to write to a cluster that nothing was replicated into
+// where that is the primary itself.
+func mustBeStandby(ctx context.Context, pair *config.Pair, standby *cluster.Cluster) error {
+	state, err := role.Read(ctx, standby.Client)
+	if err != nil || state.Role == role.Standby {
+		return err
+	}
+	primary, err := dial(ctx, pair.Primary)
+	if err != nil {
+		return nil //nolint:nilerr // a pause must be possible while the primary is gone
+	}
+	defer primary.Close()
+	here, err1 := standby.Identify(ctx, sink.CheckpointKey)
+	there, err2 := primary.Identify(ctx, pair.Sync.Prefix)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	return differentClusters(pair, there.ID, here.ID)
 }
 
 // whoami names the person at the keyboard, as far as the system knows.

@@ -94,6 +94,11 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 		SourceRevision: int64(plan.Report.SourceRevision), StandbyRevision: int64(plan.Report.StandbyRevision)}
 	shown.Writes, shown.Deletes = plan.Work()
 	shown.Left = len(plan.Steps) - shown.Writes - shown.Deletes
+	if trip, err := role.ReadTrip(ctx, s.standby.Client); err != nil {
+		return err
+	} else if shown.Deletes > 0 {
+		shown.Note = trip.Kept()
+	}
 	if !opts.apply || shown.Writes+shown.Deletes == 0 {
 		if err := opts.output.write(stdout, shown); err != nil {
 			return err
@@ -158,6 +163,7 @@ type repairReport struct {
 	Deletes         int             `json:"deletes"` // planned
 	Left            int             `json:"left"`    // nothing can be done about these
 	Steps           []verify.Step   `json:"steps"`   // in their order, cut off at --limit
+	Note            string          `json:"note,omitempty"`
 	Outcome         *verify.Outcome `json:"outcome,omitempty"`
 
 	plan    verify.Plan
@@ -197,6 +203,9 @@ func (r repairReport) writePlan(b *strings.Builder, describe console.Describe) {
 	}
 	if more := len(r.plan.Steps) - len(r.Steps); more > 0 {
 		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
+	}
+	if r.Note != "" {
+		fmt.Fprintf(b, "\nnote: %s\n", r.Note)
 	}
 	fmt.Fprintf(b, "\nwould write %d keys to %s and delete %d; %d are left. Nothing was changed.\n", r.Writes, r.standby, r.Deletes, r.Left)
 	if r.Writes+r.Deletes > 0 {

@@ -33,15 +33,16 @@ func newResumeCmd(app *app) *cobra.Command {
 Where the breaker has stopped replication before deletions of the primary reached
 the standby, see understudy status, it takes one of two answers:
 
-  --accept-deletes  what the primary has deleted up to now is deleted on the
-                    standby as well.
+  --accept-deletes  what status names is deleted on the standby as well. Where
+                    the primary has deleted more, or something else, the
+                    breaker stops replication again.
   --resync          both sides are compared, what differs is written, and
                     nothing is deleted: what the primary lost stays on the
                     standby as surplus, until the primary has it again or
                     understudy repair deletes it.
 
 Exit status: 0 replication goes on, also where it was not stopped; 4 the breaker
-has stopped it, and neither answer was given; 5 the breaker has seen something else
+has stopped it, and neither answer was given, or one was given and it has not; 5 the breaker has seen something else
 meanwhile, or somebody else has answered.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,6 +67,7 @@ type resumed struct {
 	paused
 	Breaker string       `json:"breaker,omitempty"` // what it had seen
 	Answer  *role.Answer `json:"answer,omitempty"`
+	losses  string
 }
 
 func (r resumed) writeTable(w io.Writer) error {
@@ -74,7 +76,7 @@ func (r resumed) writeTable(w io.Writer) error {
 	}
 	then := "the standby keeps what was deleted, as surplus; both sides are compared now"
 	if r.Answer.Accept {
-		then = fmt.Sprintf("what the primary deleted up to its revision %d is deleted there as well", r.Answer.Through)
+		then = fmt.Sprintf("accepted: %s; more than that, or anything else, stops it again", r.losses)
 	}
 	_, err := fmt.Fprintf(w, "replication into %s goes on; %s\n", r.standby, then)
 	return err
@@ -99,6 +101,7 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 			Remedy: "if this was meant: understudy resume --accept-deletes; to go on and keep the objects on the standby: understudy resume --resync",
 			Code:   remedy.Refused}
 	case trip != nil:
+		r.losses = trip.What()
 		r.Breaker, r.Answer = trip.String(), &role.Answer{Accept: opts.accept, Through: max(trip.Through, primaryNow(ctx, app, pair)), By: whoami(), At: time.Now().UTC()}
 		err := role.AnswerTrip(ctx, standby.Client, *trip, *r.Answer)
 		if errors.Is(err, role.ErrTripChanged) {
@@ -108,9 +111,11 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 			return err
 		}
 	}
-	if r.Changed, err = role.ClearPause(ctx, standby.Client); err != nil {
+	cleared, err := role.ClearPause(ctx, standby.Client)
+	if err != nil {
 		return err
 	}
+	r.Changed = cleared || r.Answer != nil
 	return opts.output.write(stdout, r)
 }
 
