@@ -13,17 +13,21 @@ import (
 type acceptance struct {
 	through kv.Revision
 	left    map[string]int64 // by resource
+	dooms   map[string]bool  // objects whose deletion takes those along, as Trip.Cause names them
 }
 
 func acceptanceOf(t *role.Trip) acceptance {
-	a := acceptance{through: t.Answer.Through, left: map[string]int64{}}
-	for _, l := range t.Losses {
-		a.left[l.Resource] = l.Deleted
+	a := acceptance{through: t.Answer.Through, left: map[string]int64{}, dooms: map[string]bool{}}
+	for _, one := range append(slices.Clone(t.Earlier), *t) {
+		for _, l := range one.Losses {
+			a.left[l.Resource] += l.Deleted
+		}
+		a.dooms[one.Cause] = true
 	}
 	return a
 }
 
-func (a acceptance) clone() acceptance { return acceptance{a.through, maps.Clone(a.left)} }
+func (a acceptance) clone() acceptance { return acceptance{a.through, maps.Clone(a.left), a.dooms} }
 
 // spend takes one deletion from what was accepted; false where it was not.
 func (a acceptance) spend(resource string, revision kv.Revision) bool {

@@ -167,8 +167,8 @@ func (b *breaker) created(resource, key string) {
 func (b *breaker) doomed(key string, revision kv.Revision, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.limits.off() || revision <= b.accepted.through {
-		return // what it takes along counts when it goes
+	if b.limits.off() {
+		return
 	}
 	b.dooms = append(b.dooms, doom{key, revision, now})
 }

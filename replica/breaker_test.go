@@ -136,7 +136,6 @@ func TestWaitingDeletionsAreNotForgotten(t *testing.T) {
 func TestAcceptedDeletionsPass(t *testing.T) {
 	b := newBreakerTest(t, 1000)
 	b.deleteSome("configmaps", 900, time.Millisecond)
-	b.doomed("/registry/namespaces/prod", 500, b.now)
 	b.want(everything, 0)
 	b.deleteSome("configmaps", 50, time.Millisecond)
 	b.now = b.now.Add(settle)

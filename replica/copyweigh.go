@@ -27,12 +27,14 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 		if !takesAlong(j.view.Scope.RegistryPrefix(), it.key) {
 			continue
 		}
+		if trip.Cause = describeDoom(j.view, it.key); j.accepted.dooms[trip.Cause] {
+			continue
+		}
 		taken, err := count.taken(ctx, it.key)
 		if err != nil {
 			return err
 		}
-		if trip.Losses = j.accepted.beyond(j.breaker.worst(taken)); len(trip.Losses) > 0 {
-			trip.Cause = describeDoom(j.view, it.key)
+		if trip.Losses = j.breaker.worst(taken); len(trip.Losses) > 0 {
 			return &tripped{trip}
 		}
 	}

@@ -3,6 +3,7 @@ package replica_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -174,6 +175,67 @@ func TestAcceptanceCoversWhatWasShown(t *testing.T) {
 			p.quiet(t)
 			p.mustEqual(t)
 		})
+	}
+}
+
+// Two resources that are deleted in turns trip one after the other; an answer
+// to the second does not take back the one to the first.
+func TestAnswersAddUp(t *testing.T) {
+	p, d := fleet(t)
+	for i := range 100 {
+		put(t, p.primary.Client(), fmt.Sprintf("/registry/secrets/team-1/s-%03d", i), configMap(i))
+	}
+	p.quiet(t)
+	d.stop(t)
+	for i := range 100 {
+		remove(t, p.primary.Client(), fmt.Sprintf("/registry/secrets/team-1/s-%03d", i))
+		for n := range 8 {
+			remove(t, p.primary.Client(), machineKey(8*i+n))
+		}
+	}
+	d = p.start(t)
+	var last time.Time
+	for range 3 {
+		trip := role.Trip{}
+		testkit.Eventually(t, 30*time.Second, "a trip, or the end", func() (bool, string) {
+			stands, err := role.ReadTrip(t.Context(), p.standby.Client())
+			must(t, err)
+			if stands != nil {
+				trip = *stands
+			}
+			c, err := sink.ReadCheckpoint(t.Context(), p.standby.Client())
+			must(t, err)
+			done := int64(c.SourceRevision) >= int64(revision(t, p.primary.Client()))
+			return done || stands != nil && stands.Answer == nil && stands.At.After(last), fmt.Sprintf("%v", d.State().Err)
+		})
+		if trip.Answer != nil || trip.At.IsZero() {
+			break
+		}
+		last = trip.At
+		p.answer(t, trip, true)
+	}
+	p.quiet(t)
+	p.mustEqual(t)
+}
+
+// What was marked before the answer and not shown trips as well: its objects
+// would go on the standby as soon as its own controllers see the mark.
+func TestAnswerDoesNotCoverANamespaceThatWasNotShown(t *testing.T) {
+	p, d := fleet(t)
+	for i := range 100 {
+		put(t, p.primary.Client(), fmt.Sprintf("/registry/secrets/other/s-%03d", i), configMap(i))
+	}
+	put(t, p.primary.Client(), "/registry/namespaces/other", namespace("other", false))
+	p.quiet(t)
+	p.deleteMachines(t, 400)
+	trip := p.mustTrip(t, d, "400 of 1,000")
+	put(t, p.primary.Client(), "/registry/namespaces/other", namespace("other", true))
+	p.answer(t, trip, true)
+	d.wait(t, "the second trip", func(s replica.State) bool {
+		return errors.Is(s.Err, replica.ErrTripped) && strings.Contains(s.Err.Error(), "Namespace other")
+	})
+	if now, _ := get(t, p.standby.Client(), "/registry/namespaces/other"); now != namespace("other", false) {
+		t.Errorf("the mark has reached the standby: %s", now)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -36,6 +37,11 @@ func refuseTrip(t role.Trip) error {
 // answers it, also for other daemons and after a restart.
 func (s *session) record(ctx context.Context, t role.Trip) error {
 	t.SourceClusterID, t.At = s.id, time.Now().UTC()
+	if before := s.trip; before.Concerns(s.id, s.sink.Last().Complete()) && before.Answer != nil && before.Answer.Accept {
+		one := *before
+		one.Earlier, one.Answer = nil, nil
+		t.Earlier = append(slices.Clone(before.Earlier), one)
+	}
 	raw, err := json.Marshal(t)
 	if err != nil {
 		return err
@@ -174,11 +180,14 @@ func (s *stream) weigh(ctx context.Context, w weight) error {
 		of, noLoss = loss.Of, no
 		trip.Losses = []role.Loss{loss}
 	} else {
-		taken, err := s.census.taken(ctx, w.doom.key)
-		if err != nil {
-			return err
+		trip.Cause = describeDoom(s.view, w.doom.key)
+		if w.through > s.breaker.accepted.through || !s.breaker.accepted.dooms[trip.Cause] {
+			taken, err := s.census.taken(ctx, w.doom.key)
+			if err != nil {
+				return err
+			}
+			trip.Losses = taken
 		}
-		trip.Cause, trip.Losses = describeDoom(s.view, w.doom.key), taken
 	}
 	if trip.Losses = s.breaker.limits.worst(trip.Losses); len(trip.Losses) > 0 {
 		return &tripped{trip}

@@ -27,6 +27,9 @@ type Trip struct {
 	Within          time.Duration `json:"within"` // they were seen within, in nanoseconds
 	At              time.Time     `json:"at"`
 	Answer          *Answer       `json:"answer,omitempty"`
+	// Earlier are trips that were accepted and whose deletions the standby does
+	// not have yet: they stay accepted.
+	Earlier []Trip `json:"earlier,omitempty"`
 }
 
 // Loss is how many objects of one resource would be deleted.
