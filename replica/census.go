@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -22,15 +23,24 @@ type census struct {
 	foreign func(key string) bool // created by somebody else
 }
 
-// of counts the objects of a resource, and those of them in one namespace.
-func (c census) of(ctx context.Context, resource, namespace string) (all, inside int64, err error) {
+// keysNamed is how many keys of a loss are kept at most. The record of a trip
+// may have room for fewer.
+const keysNamed = 2000
+
+// of is the loss of all objects of a resource in one namespace, "" = in any.
+func (c census) of(ctx context.Context, resource, namespace string) (loss role.Loss, err error) {
+	loss.Resource = resource
 	err = c.each(ctx, resource, func(key string, _ scope.Object) {
-		all++
-		if k, ok := registry.ParseKey(c.view.Scope.RegistryPrefix(), key); ok && namespace != "" && k.Namespace == namespace {
-			inside++
+		loss.Of++
+		if k, ok := registry.ParseKey(c.view.Scope.RegistryPrefix(), key); namespace != "" && (!ok || k.Namespace != namespace) {
+			return
+		}
+		loss.Deleted++
+		if len(loss.Keys) < keysNamed {
+			loss.Keys = append(loss.Keys, key)
 		}
 	})
-	return all, inside, err
+	return loss, err
 }
 
 // each visits the objects of a resource that came from the primary.
@@ -71,10 +81,13 @@ func (c census) loss(ctx context.Context, w weight, checkpoint kv.Revision) (los
 			}
 		case there && !deleting:
 			loss.Deleted++
+			loss.Keys = append(loss.Keys, key)
 		default:
 			noLoss = append(noLoss, key)
 		}
 	}
+	slices.Sort(loss.Keys)
+	loss.Keys = loss.Keys[:min(len(loss.Keys), keysNamed)]
 	return loss, noLoss, err
 }
 
@@ -82,8 +95,9 @@ func (c census) loss(ctx context.Context, w weight, checkpoint kv.Revision) (los
 func (c census) taken(ctx context.Context, key string) ([]role.Loss, error) {
 	k, _ := registry.ParseKey(c.view.Scope.RegistryPrefix(), key)
 	if k.GroupResource() == "customresourcedefinitions.apiextensions.k8s.io" {
-		all, _, err := c.of(ctx, k.Name, "")
-		return []role.Loss{{Resource: k.Name, Deleted: all, Of: all, Whole: true}}, err
+		loss, err := c.of(ctx, k.Name, "")
+		loss.Whole = true
+		return []role.Loss{loss}, err
 	}
 	resources, err := c.resources(ctx)
 	if err != nil {
@@ -99,11 +113,11 @@ func (c census) taken(ctx context.Context, key string) ([]role.Loss, error) {
 		if _, floor := c.limits.of(resource); some.Count <= floor {
 			continue // never too many
 		}
-		all, inside, err := c.of(ctx, resource, k.Name)
+		loss, err := c.of(ctx, resource, k.Name)
 		if err != nil {
 			return nil, err
 		}
-		losses = append(losses, role.Loss{Resource: resource, Deleted: inside, Of: all})
+		losses = append(losses, loss)
 	}
 	return losses, nil
 }

@@ -54,6 +54,10 @@ type Decision struct {
 	Interrupted []kv.Revision
 }
 
+// endsTrips reports whether a trip that nobody has answered ends with it: such a
+// copy deletes nothing.
+func (d Decision) endsTrips() bool { return d.Copy == ReasonFirstCopy || d.Copy == ReasonScope }
+
 // Errors that decide refuses with.
 var (
 	ErrSameCluster       = errors.New("primary and standby are the same cluster")

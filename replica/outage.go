@@ -26,7 +26,7 @@ const (
 
 func cureOf(err error) cure {
 	switch {
-	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, sink.ErrFenced),
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, sink.ErrFenced), errors.Is(err, errPaused),
 		errors.Is(err, sink.ErrMoved), errors.Is(err, errLostLead):
 		return atOnce
 	}

@@ -64,6 +64,8 @@ type Hooks struct {
 	Blind func(error)
 	// Resynced: a copy has ended, both sides were compared.
 	Resynced func(CopyProgress)
+	// Entered: what the replica is doing has changed.
+	Entered func(Phase)
 }
 
 // ErrLeads means that another daemon leads.
@@ -95,7 +97,7 @@ func New(c Config) (*Replica, error) {
 		c.HaltedRetry = 30 * time.Second
 	}
 	c.Hooks = c.Hooks.orNothing()
-	return &Replica{Config: c, account: newAccount(time.Now()), ledger: newLedger(c.Guard, c.Log), outage: outage{log: c.Log}}, nil
+	return &Replica{Config: c, account: newAccount(time.Now(), c.Hooks.Entered), ledger: newLedger(c.Guard, c.Log), outage: outage{log: c.Log}}, nil
 }
 
 func (h Hooks) orNothing() Hooks {
@@ -113,6 +115,9 @@ func (h Hooks) orNothing() Hooks {
 	}
 	if h.Resynced == nil {
 		h.Resynced = func(CopyProgress) {}
+	}
+	if h.Entered == nil {
+		h.Entered = func(Phase) {}
 	}
 	return h
 }
@@ -151,6 +156,9 @@ func (r *Replica) Run(ctx context.Context) error {
 		}
 		cure := cureOf(err)
 		switch {
+		case errors.Is(err, errPaused): // no error: the next session waits for its end
+			r.account.enter(Paused, nil)
+			continue
 		case cure == byPerson && !settled:
 			return err
 		case cure == byPerson:
@@ -180,23 +188,34 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	defer standby.Close()
 
 	// Ask before anything is written, and again when nobody else can write.
-	if _, _, err := r.decide(ctx, primary, standby); err != nil {
-		return err
-	}
-	if err := r.whilePaused(ctx, standby, once); err != nil {
-		return err
-	}
-	leader, err := r.campaign(ctx, standby, once)
+	facts, decision, err := r.decide(ctx, primary, standby)
 	if err != nil {
 		return err
 	}
+	if once {
+		if err := r.refuseOnce(ctx, standby, facts, decision); err != nil {
+			return err
+		}
+	} else if err := r.whilePaused(ctx, standby, facts); err != nil {
+		return err
+	}
+	leader, err := r.campaign(ctx, standby, once)
+	if errors.Is(err, ErrLeads) { // it may have stopped while we waited
+		if why := r.refuseOnce(ctx, standby, facts, decision); why != nil {
+			err = why
+		}
+	}
+	if err != nil {
+		return err
+	}
+	r.account.update(func(s *State) { s.Leading = true })
+	defer r.account.update(func(s *State) { s.Leading = false })
 	defer func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = leader.Resign(last) // the lease ends by itself otherwise
 	}()
-	facts, decision, err := r.decide(ctx, primary, standby)
-	if err != nil {
+	if facts, decision, err = r.decide(ctx, primary, standby); err != nil {
 		return err
 	}
 	facts.StandbyRole, err = role.EnsureStandby(ctx, standby.Client, r.Pair, cluster.FormatID(facts.Primary.ID), time.Now())
@@ -274,35 +293,6 @@ func (r *Replica) facts(ctx context.Context, primary, standby *cluster.Cluster) 
 	return f, err
 }
 
-// whilePaused waits until nobody wants replication to pause.
-func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, once bool) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for said := false; ; {
-		pause, err := role.ReadPause(ctx, standby.Client)
-		if err != nil || pause == nil {
-			r.account.update(func(s *State) { s.Pause = nil })
-			return err
-		}
-		if once {
-			return &remedy.Error{Op: "copy to the standby",
-				Err:    fmt.Errorf("replication is paused since %s by %s", pause.Since.Format(time.RFC3339), pause.By),
-				Remedy: "understudy resume", Code: remedy.Refused}
-		}
-		r.account.enter(Paused, nil)
-		r.account.update(func(s *State) { s.Pause = pause })
-		if !said {
-			r.Log.Warn("replication is paused", "since", pause.Since, "by", pause.By, "reason", pause.Reason)
-			said = true
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // campaign takes the lead. A single copy does not wait longer than a dead
 // leader's lease can last.
 func (r *Replica) campaign(ctx context.Context, standby *cluster.Cluster, once bool) (*role.Leader, error) {
@@ -319,7 +309,7 @@ func (r *Replica) campaign(ctx context.Context, standby *cluster.Cluster, once b
 		if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 			other, _ := role.CurrentLeader(ctx, standby.Client)
 			return nil, &remedy.Error{Op: "copy to the standby", Err: fmt.Errorf("%w: %s", ErrLeads, other),
-				Remedy: "it keeps the standby in step already; see understudy status", Code: remedy.LostRace}
+				Remedy: "understudy status says whether it keeps the standby in step; where it does, there is nothing to do", Code: remedy.LostRace}
 		}
 		return leader, err
 	}

@@ -46,11 +46,9 @@ func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) err
 		case <-ctx.Done():
 		}
 	})
-	helpers.Go(func() {
-		if err := s.look(ctx); err != nil {
-			cancel(err)
-		}
-	})
+	for _, watch := range []func(context.Context) error{s.look, s.heed} {
+		helpers.Go(func() { cancel(watch(ctx)) }) // nil only when it has ended
+	}
 	err := s.replicate(ctx, d, &helpers)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause // why everything else ended
@@ -139,7 +137,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	}
 	job.progress.Reason = d.Copy
 	if err := job.run(ctx); err != nil {
-		return err
+		return job.named(err)
 	}
 	if s.trip != nil && d.Base == nil { // such a copy deletes nothing
 		if err := s.closeTrip(ctx); err != nil {
@@ -150,7 +148,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	s.seen = job.seen
 	s.foreign.extend(0, job.seen) // all that only the standby had then is recorded
 	s.advance(applied{reached: p.Revision, standby: s.sink.Last().Revision})
-	s.account.update(func(st *State) { st.Scope = table.table() })
+	s.account.update(func(st *State) { st.Scope, st.ScopeAt = table.table(), began })
 	s.Log.Info("the standby has everything", "revision", p.Revision, "read", p.Read, "written", p.Written,
 		"deleted", p.Deleted, "surplus", p.Surplus, "took", time.Since(began).Round(time.Millisecond))
 	s.Hooks.Resynced(p)

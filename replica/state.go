@@ -26,10 +26,11 @@ const (
 
 // State is a replica's own account of itself at one moment.
 type State struct {
-	Phase Phase
-	Since time.Time   // of the phase
-	Pause *role.Pause // the order, while paused
-	Err   error       // why, while connecting or halted; it stays until replication goes on
+	Phase   Phase
+	Since   time.Time   // of the phase
+	Leading bool        // this one, and no other
+	Pause   *role.Pause // the order, while paused
+	Err     error       // why, while connecting or halted, or what outlives a pause; it stays until replication goes on
 
 	Primary, Standby               cluster.Identity // as of the last session
 	PrimaryReached, StandbyReached bool             // answered lately
@@ -37,6 +38,7 @@ type State struct {
 	Lag                            Lag
 	Copy                           CopyProgress
 	Scope                          map[string]ResourceCount // as of the last copy
+	ScopeAt                        time.Time                // when that began
 	Drift                          Drift                    // by others, on the standby
 
 	Events, Deletes, Bytes, Transactions int64 // applied by this process
@@ -45,14 +47,16 @@ type State struct {
 
 // account is the State under its lock.
 type account struct {
+	entered func(Phase)
+
 	mu    sync.Mutex
 	state State
 	lag   lagMeter
 	heard time.Time // when the primary last answered anything
 }
 
-func newAccount(now time.Time) *account {
-	return &account{state: State{Phase: Connecting, Since: now, Resyncs: map[string]int64{}, Errors: map[string]int64{}}}
+func newAccount(now time.Time, entered func(Phase)) *account {
+	return &account{entered: entered, state: State{Phase: Connecting, Since: now, Resyncs: map[string]int64{}, Errors: map[string]int64{}}}
 }
 
 func (a *account) update(change func(*State)) {
@@ -63,12 +67,16 @@ func (a *account) update(change func(*State)) {
 
 // enter changes the phase; the time of the change stays where it is the same.
 func (a *account) enter(p Phase, err error) {
+	changed := false
 	a.update(func(s *State) {
-		if s.Phase != p {
+		if changed = s.Phase != p; changed {
 			s.Phase, s.Since = p, time.Now()
 		}
 		s.Err = err
 	})
+	if changed {
+		a.entered(p)
+	}
 }
 
 func (a *account) sawPrimary(revision kv.Revision) {

@@ -29,9 +29,21 @@ func (t *tripped) Unwrap() error { return ErrTripped }
 
 func refuseTrip(t role.Trip) error {
 	return &remedy.Error{Op: "replicate", Err: &tripped{t}, Code: remedy.Refused,
-		Remedy: "if this was meant: understudy resume --accept-deletes; if it was not, what has not reached the standby is still there: " +
-			"go on without deleting it with understudy resume --resync"}
+		Remedy: "understudy check names the objects; " + role.AnswerRemedy}
 }
+
+// TripOf is the trip that an error is about; nil = it is about none.
+func TripOf(err error) *role.Trip {
+	var t *tripped
+	if !errors.As(err, &t) {
+		return nil
+	}
+	return &t.trip
+}
+
+// keysRecorded is how many bytes of the record of a trip its keys may take, and
+// less where the standby takes small requests only.
+const keysRecorded = 64 << 10
 
 // record leaves the trip in the standby's etcd, where it stands until somebody
 // answers it, also for other daemons and after a restart.
@@ -40,8 +52,14 @@ func (s *session) record(ctx context.Context, t role.Trip) error {
 	if before := s.trip; before.Concerns(s.id, s.sink.Last().Complete()) && before.Answer != nil && before.Answer.Accept {
 		one := *before
 		one.Earlier, one.Answer = nil, nil
+		one.Shorten(0)
 		t.Earlier = append(slices.Clone(before.Earlier), one)
 	}
+	room := keysRecorded
+	if s.Limits.MaxBytes > 0 {
+		room = min(room, s.Limits.MaxBytes/4)
+	}
+	t.Shorten(room)
 	raw, err := json.Marshal(t)
 	if err != nil {
 		return err
@@ -69,6 +87,29 @@ func (s *session) closeTrip(ctx context.Context) error {
 		return fmt.Errorf("record that the breaker's trip is over: %w", err)
 	}
 	return nil
+}
+
+// heldKeys names what a copy that tripped has not deleted: the first objects of a
+// resource. Those that it would have marked for deletion it no longer knows.
+func (j *copyJob) heldKeys(resource string) (keys []string) {
+	for _, it := range j.deletes {
+		if k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), it.key); ok && k.GroupResource() == resource && len(keys) < keysNamed {
+			keys = append(keys, it.key)
+		}
+	}
+	return keys
+}
+
+// named adds to a trip of a copy what it would have deleted.
+func (j *copyJob) named(err error) error {
+	var t *tripped
+	if !errors.As(err, &t) || t.trip.Cause != "" {
+		return err
+	}
+	for i := range t.trip.Losses {
+		t.trip.Losses[i].Keys = j.heldKeys(t.trip.Losses[i].Resource)
+	}
+	return err
 }
 
 // onTrip records a trip, and says from where to go on when it is answered. Any
@@ -106,7 +147,7 @@ func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() er
 		case !trip.Concerns(s.id, completeTo(d)):
 			s.accepted = acceptance{}
 			return d, nil
-		case (d.Copy == ReasonFirstCopy || d.Copy == ReasonScope) && (trip.Answer == nil || !trip.Answer.Accept):
+		case d.endsTrips() && (trip.Answer == nil || !trip.Answer.Accept):
 			return Decision{Copy: d.Copy, Keep: true}, nil // the trip ends with it
 		case trip.Answer != nil && trip.Answer.Accept:
 			s.accepted = acceptanceOf(trip)

@@ -161,3 +161,17 @@ func TestSetPauseKeepsTheFirstOrder(t *testing.T) {
 		t.Error("cleared twice")
 	}
 }
+
+// A record of a trip has room for so many bytes of keys, shared among its losses.
+func TestTripIsShortened(t *testing.T) {
+	trip := func() role.Trip {
+		return role.Trip{Losses: []role.Loss{{Keys: []string{"aaaaaa", "aaaaaa", "aaaaaa"}}, {Keys: []string{"b"}}, {Keys: []string{"cccccc", "cccccc"}}}}
+	}
+	for bytes, want := range map[int][3]int{0: {0, 0, 0}, 15: {0, 1, 1}, 30: {1, 1, 1}, 45: {1, 1, 2}, 1000: {3, 1, 2}} {
+		t3 := trip()
+		t3.Shorten(bytes)
+		if got := [3]int{len(t3.Losses[0].Keys), len(t3.Losses[1].Keys), len(t3.Losses[2].Keys)}; got != want {
+			t.Errorf("%d bytes: %v, want %v", bytes, got, want)
+		}
+	}
+}

@@ -38,7 +38,9 @@ type Loss struct {
 	Deleted  int64  `json:"deleted"`
 	Of       int64  `json:"of"`      // that were there
 	Applied  int64  `json:"applied"` // had reached the standby before it was clear what this would become
-	Whole    bool   `json:"-"`       // all of them go, with their definition
+	// Keys are the first of those that the standby still has; see Trip.Shorten.
+	Keys  []string `json:"keys,omitempty"`
+	Whole bool     `json:"-"` // all of them go, with their definition
 }
 
 // Answer is what an operator decided about a Trip. It holds for as many objects
@@ -62,6 +64,32 @@ func (t *Trip) Concerns(sourceClusterID string, complete kv.Revision) bool {
 	}
 	return complete < t.Through
 }
+
+// Stands reports whether the trip stops a standby that is complete up to the
+// revision given of the primary with that cluster ID: nobody has answered it.
+func (t *Trip) Stands(sourceClusterID string, complete kv.Revision) bool {
+	return t.Concerns(sourceClusterID, complete) && t.Answer == nil
+}
+
+// Shorten keeps as many keys of each loss as fit into so many bytes, shared
+// among the losses: the record is one value in etcd.
+func (t *Trip) Shorten(bytes int) {
+	for i := range t.Losses {
+		room := bytes / (len(t.Losses) - i)
+		keys := t.Losses[i].Keys
+		n := 0
+		for n < len(keys) && len(keys[n])+4 <= room { // quoted, with a comma
+			room -= len(keys[n]) + 4
+			bytes -= len(keys[n]) + 4
+			n++
+		}
+		t.Losses[i].Keys = keys[:n:n]
+	}
+}
+
+// AnswerRemedy is what an operator does about a trip that stands.
+const AnswerRemedy = "if they were meant to go: understudy resume --accept-deletes; " +
+	"to go on and keep them on the standby: understudy resume --resync"
 
 // ErrNotTripped means that there is nothing to answer.
 var ErrNotTripped = errors.New("the breaker has not stopped replication")

@@ -1,0 +1,99 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/role"
+)
+
+// errPaused ends a session when an operator pauses replication.
+var errPaused = errors.New("replication is paused")
+
+func refusePause(p *role.Pause) error {
+	return &remedy.Error{Op: "copy to the standby", Err: fmt.Errorf("%w since %s by %s", errPaused, p.Since.Format(time.RFC3339), p.By),
+		Remedy: "understudy resume", Code: remedy.Refused}
+}
+
+// refuseOnce says why a single copy has no business here: the breaker has stopped
+// replication, or an operator has. A daemon waits where this refuses.
+func (r *Replica) refuseOnce(ctx context.Context, standby *cluster.Cluster, f Facts, d Decision) error {
+	trip, err := standingTrip(ctx, standby, f)
+	if err != nil {
+		return err
+	}
+	if trip != nil && !d.endsTrips() { // its answer ends a pause as well
+		return refuseTrip(*trip)
+	}
+	pause, err := role.ReadPause(ctx, standby.Client)
+	if err != nil || pause == nil {
+		return err
+	}
+	return refusePause(pause)
+}
+
+// standingTrip is what the breaker saw and nobody has answered; nil = nothing.
+func standingTrip(ctx context.Context, standby *cluster.Cluster, f Facts) (*role.Trip, error) {
+	trip, err := role.ReadTrip(ctx, standby.Client)
+	if err != nil || !trip.Stands(cluster.FormatID(f.Primary.ID), f.Checkpoint.Complete()) {
+		return nil, err
+	}
+	return trip, nil
+}
+
+// whilePaused waits until nobody wants replication to pause.
+func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, f Facts) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for said := false; ; {
+		pause, err := role.ReadPause(ctx, standby.Client)
+		if err != nil || pause == nil {
+			r.account.update(func(s *State) { s.Pause = nil })
+			return err
+		}
+		trip, err := standingTrip(ctx, standby, f)
+		if err != nil {
+			return err
+		}
+		var tripped error // stands beside the pause, and outlives it
+		if trip != nil {
+			tripped = refuseTrip(*trip)
+		}
+		r.account.update(func(s *State) { s.Pause = pause })
+		r.account.enter(Paused, tripped)
+		if !said {
+			r.Log.Warn("replication is paused", "since", pause.Since, "by", pause.By, "reason", pause.Reason)
+			said = true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// heed returns errPaused when an operator pauses replication, and nil when ctx
+// ends. The fence keeps a paused session from writing, but one that has nothing
+// to write would not notice, and say that it streams.
+func (s *session) heed(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		attempt, cancel := context.WithTimeout(ctx, lookValid/2)
+		pause, err := role.ReadPause(attempt, s.standby)
+		cancel()
+		if err == nil && pause != nil {
+			return refusePause(pause)
+		}
+	}
+}
