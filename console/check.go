@@ -51,6 +51,8 @@ type Check struct {
 	// be compared; in a live answer only.
 	Pending     int64               `json:"pending,omitempty"`
 	Drift       *Drift              `json:"drift,omitempty"` // in a live answer only
+	Asked       *time.Time          `json:"asked,omitempty"` // in a live answer only: the differences are of that moment, all else of Time
+	Standstill                      // why nothing is replicated: the comparison is that of the checkpoint
 	Notes       []string            `json:"notes,omitempty"`
 	Time        time.Time           `json:"time"` // when the full comparison began
 	TookSeconds float64             `json:"tookSeconds"`
@@ -118,6 +120,46 @@ func (c Check) next() string {
 	return ""
 }
 
+// remedies are what to do, in that order.
+func (c Check) remedies(now time.Time) (out []string) {
+	for _, r := range c.reasons(now) {
+		out = append(out, r.Next)
+	}
+	if next := c.next(); next != "" {
+		out = append(out, next)
+	}
+	return out
+}
+
+// writeVerdict says what was found, and when that was.
+func (c Check) writeVerdict(b *strings.Builder) {
+	as := ""
+	if c.stands() {
+		as = " as of the checkpoint"
+	}
+	counted := number(c.Compared) + " keys compared"
+	switch {
+	case c.Verdict == Consistent && c.Asked != nil:
+		fmt.Fprintf(b, "consistent%s: nothing differs now\n", as)
+	case c.Verdict == Consistent:
+		fmt.Fprintf(b, "consistent%s: %s keys in scope are equal\n", as, number(c.Compared))
+	case c.Verdict == Inconsistent && c.Asked != nil:
+		fmt.Fprintf(b, "inconsistent%s: %s now\n", as, c.Summary().differences())
+	case c.Verdict == Inconsistent:
+		fmt.Fprintf(b, "inconsistent%s: %s; %s\n", as, c.Summary().differences(), counted)
+	default:
+		fmt.Fprintf(b, "unknown: %s\n", c.Reason)
+	}
+	switch {
+	case c.SourceRevision == 0:
+	case c.Asked != nil:
+		fmt.Fprintf(b, "last full check %s ago: %s, primary at revision %d, standby at revision %d, %.1f s\n",
+			age(c.Asked.Sub(c.Time)), counted, c.SourceRevision, c.StandbyRevision, c.TookSeconds)
+	default:
+		fmt.Fprintf(b, "primary at revision %d, standby at revision %d, %.1f s\n", c.SourceRevision, c.StandbyRevision, c.TookSeconds)
+	}
+}
+
 // Describe names the object of a key for people, "ConfigMap prod/app"; it
 // returns "" for a key that belongs to no object.
 type Describe func(key string) string
@@ -125,18 +167,16 @@ type Describe func(key string) string
 // WriteText writes the outcome for people: a line, the keys, the remedy.
 func (c Check) WriteText(w io.Writer, describe Describe) error {
 	var b strings.Builder
-	switch c.Verdict {
-	case Consistent:
-		fmt.Fprintf(&b, "consistent: %s keys in scope are equal\n", number(c.Compared))
-	case Inconsistent:
-		fmt.Fprintf(&b, "inconsistent: %s; %s keys compared\n", c.Summary().differences(), number(c.Compared))
-	default:
-		fmt.Fprintf(&b, "unknown: %s\n", c.Reason)
+	now := c.Time
+	if c.Asked != nil {
+		now = *c.Asked
 	}
-	if c.SourceRevision > 0 {
-		fmt.Fprintf(&b, "primary at revision %d, standby at revision %d, %.1f s\n", c.SourceRevision, c.StandbyRevision, c.TookSeconds)
+	for _, r := range c.reasons(now) {
+		fmt.Fprintf(&b, "%s\n", r.Text)
 	}
+	c.writeVerdict(&b)
 	c.writeKeys(&b, describe)
+	c.Standstill.write(&b)
 	if c.Opaque > 0 {
 		fmt.Fprintf(&b, "note: %s encrypted values are equal as bytes; without encryption: in the configuration nobody can tell whether the standby reads them\n", number(c.Opaque))
 	}
@@ -144,7 +184,7 @@ func (c Check) WriteText(w io.Writer, describe Describe) error {
 	for _, n := range c.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
-	if next := c.next(); next != "" {
+	for _, next := range c.remedies(now) {
 		fmt.Fprintf(&b, "remedy: %s\n", next)
 	}
 	_, err := io.WriteString(w, b.String())
@@ -175,7 +215,7 @@ func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 				fmt.Fprintf(b, "      %s\n", why)
 			}
 		}
-		if more := kind.Count - int64(len(kind.Keys.Keys)); more > 0 {
+		if more := kind.Count - int64(len(kind.Keys.Keys)); more > 0 && len(kind.Keys.Keys) > 0 {
 			fmt.Fprintf(b, "  and %s more; --limit 0 lists them all\n", number(more))
 		}
 	}

@@ -62,8 +62,8 @@ func serveCheck(w http.ResponseWriter, r *http.Request, p Provider) {
 	case Inconsistent:
 		status = http.StatusConflict
 	}
-	c.Remedy = c.next()
-	if wantsJSON(r) {
+	if c.Remedy = c.next(); wantsJSON(r) {
+		c.Remedy = strings.Join(c.remedies(c.Time), "; then: ")
 		answerJSON(w, status, c)
 		return
 	}
@@ -101,7 +101,7 @@ func serveStatus(w http.ResponseWriter, r *http.Request, p Provider) {
 }
 
 func serveReady(w http.ResponseWriter, p Provider) {
-	report := p.Facts().Report
+	report := p.Facts().Self
 	if report == nil {
 		text(w, http.StatusServiceUnavailable, "starting\n")
 		return

@@ -96,7 +96,9 @@ func TestStatusOverHTTP(t *testing.T) {
 func TestReadiness(t *testing.T) {
 	for state, want := range map[string]int{Streaming: 200, Copying: 200, Waiting: 200, Paused: 200, Halted: 503, Connecting: 503, "": 503} {
 		f := protected()
-		f.Report.State, f.Report.Error, f.Report.Remedy = state, "why", "what"
+		own := *f.Report
+		own.State, own.Error, own.Remedy = state, "why", "what"
+		f.Self = &own
 		code, body := get(t, &answers{facts: f}, "/readyz", "")
 		if code != want || (want == 503) != strings.Contains(body, "remedy: what") {
 			t.Errorf("%s: status %d, want %d\n%s", state, code, want, body)

@@ -6,7 +6,10 @@ import (
 	"time"
 )
 
-var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+var (
+	now        = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	aMinuteAgo = now.Add(-time.Minute)
+)
 
 // protected are the facts of a pair that lacks nothing.
 func protected() Facts {
@@ -22,6 +25,7 @@ func protected() Facts {
 			LastCheck: &Summary{Verdict: Consistent, Time: now.Add(-time.Minute), Compared: 12345, SourceRevision: 900, StandbyRevision: 4900, TookSeconds: 1.2},
 			Live:      &Summary{Verdict: Consistent},
 			Scope:     map[string]Resource{"configmaps": {Replicated: 12000, Excluded: 7, OwnersLeftOut: 3, ReferencesDropped: 4}, "leases.coordination.k8s.io": {Excluded: 40}},
+			ScopeTime: &aMinuteAgo,
 		},
 		Certificates: []Certificate{{Side: "primary", File: "reader.crt", NotAfter: now.AddDate(1, 0, 0)}},
 	}
@@ -67,10 +71,10 @@ func TestJudge(t *testing.T) {
 			f.Report.State = Paused
 		}, AtRisk, "paused"},
 		"the breaker has tripped": {func(f *Facts) {
-			f.Breaker = "1,000 of 1,000 machines.cluster.x-k8s.io were deleted"
+			f.Standstill = massDeletion()
 			f.Report.State, f.Report.Error = Halted, "the breaker stopped replication"
 		}, AtRisk, "breaker"},
-		"the breaker has tripped, and no daemon runs": {func(f *Facts) { f.Breaker, f.Leader = "all of them", "" }, AtRisk, "breaker"},
+		"the breaker has tripped, and no daemon runs": {func(f *Facts) { f.Standstill, f.Leader = massDeletion(), "" }, AtRisk, "breaker"},
 		"halted":                             {func(f *Facts) { f.Report.State, f.Report.Error = Halted, "too large" }, AtRisk, "halted"},
 		"halted, and gave up the lead":       {func(f *Facts) { f.Leader, f.Report.State = "", Halted }, AtRisk, "halted"},
 		"halted long ago":                    {func(f *Facts) { f.Leader, f.Report.State, f.Report.Time = "", Halted, now.Add(-time.Hour) }, AtRisk, "no-daemon"},

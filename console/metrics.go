@@ -8,7 +8,8 @@ import (
 
 // Metrics are a daemon's metrics, all with the prefix understudy_. They are
 // read from its report at every scrape, so they cannot tell another story than
-// status does. What nobody knows is left out, not shown as 0.
+// status does. What nobody knows is left out, not shown as 0; so is, while another
+// daemon leads, what only that one knows.
 type Metrics struct {
 	report func() Report
 	apply  prometheus.Histogram
@@ -44,6 +45,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 var (
 	connected       = describe("connected", "1 while the daemon reaches the etcd of that side.", "side")
 	stateIs         = describe("state", "1 for the state that the daemon is in.", "state")
+	leading         = describe("leading", "1 while this daemon leads, and no other.")
 	lagKnown        = describe("lag_known", "1 while the lag is known.")
 	lagSeconds      = describe("lag_seconds", "How long the standby has been without a write of the primary; absent while unknown.")
 	lagRevisions    = describe("lag_revisions", "Revisions of the primary that the standby does not have; absent while unknown.")
@@ -68,7 +70,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connected, stateIs, lagKnown, lagSeconds, lagRevisions, sourceRevision, standbyRevision,
+	for _, d := range []*prometheus.Desc{connected, stateIs, leading, lagKnown, lagSeconds, lagRevisions, sourceRevision, standbyRevision,
 		events, bytesApplied, driftTotal, driftRepaired, driftPending, driftFlapping, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, heldObjects, breakerTripped, certificateEnds} {
 		out <- d
 	}
@@ -85,11 +87,35 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 
-	gauge(connected, one(r.PrimaryConnected), "primary")
-	gauge(connected, one(r.StandbyConnected), "standby")
 	for _, state := range []string{Connecting, Waiting, Copying, Streaming, Paused, Halted} {
 		gauge(stateIs, one(r.State == state), state)
 	}
+	gauge(leading, one(r.Leading))
+	counter(events, r.Events)
+	counter(bytesApplied, r.Bytes)
+	for reason, n := range r.Resyncs {
+		counter(resyncs, n, reason)
+	}
+	for reason, n := range r.Errors {
+		counter(failures, n, reason)
+	}
+	seen := map[[2]string]bool{} // a file may hold several certificates: the first to expire counts
+	for _, c := range byExpiry(r.Certificates) {
+		if id := [2]string{c.Side, c.File}; !seen[id] {
+			seen[id] = true
+			gauge(certificateEnds, float64(c.NotAfter.Unix()), c.Side, c.File)
+		}
+	}
+	m.apply.Collect(out)
+	if r.State != Waiting {
+		collectPair(r, gauge, counter)
+	}
+}
+
+// collectPair is what a daemon that waits cannot know.
+func collectPair(r Report, gauge func(*prometheus.Desc, float64, ...string), counter func(*prometheus.Desc, int64, ...string)) {
+	gauge(connected, one(r.PrimaryConnected), "primary")
+	gauge(connected, one(r.StandbyConnected), "standby")
 	gauge(lagKnown, one(r.Lag.known()))
 	if r.Lag.known() {
 		gauge(lagSeconds, *r.Lag.Seconds)
@@ -106,8 +132,6 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 		gauge(heldObjects, float64(*r.Held))
 	}
 	gauge(breakerTripped, one(r.Tripped))
-	counter(events, r.Events)
-	counter(bytesApplied, r.Bytes)
 	if d := r.Drift; d != nil {
 		counter(driftTotal, d.Deleted, "deleted")
 		counter(driftTotal, d.Changed, "changed")
@@ -116,21 +140,7 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 		gauge(driftPending, float64(d.Pending))
 		gauge(driftFlapping, float64(len(d.Flapping)))
 	}
-	for reason, n := range r.Resyncs {
-		counter(resyncs, n, reason)
-	}
-	for reason, n := range r.Errors {
-		counter(failures, n, reason)
-	}
 	collectCheck(r, gauge)
-	seen := map[[2]string]bool{} // a file may hold several certificates: the first to expire counts
-	for _, c := range byExpiry(r.Certificates) {
-		if id := [2]string{c.Side, c.File}; !seen[id] {
-			seen[id] = true
-			gauge(certificateEnds, float64(c.NotAfter.Unix()), c.Side, c.File)
-		}
-	}
-	m.apply.Collect(out)
 }
 
 func collectCheck(r Report, gauge func(*prometheus.Desc, float64, ...string)) {

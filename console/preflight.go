@@ -33,6 +33,7 @@ type PreflightFacts struct {
 	Pair             string
 	Prefix           string // sync.prefix
 	Primary, Standby PreflightSide
+	Standstill
 
 	Address         string // access.address
 	Names           []string

@@ -20,12 +20,28 @@ type preflightGroup struct {
 
 // preflightRules are all checks, in the order in which they are shown.
 var preflightRules = []preflightGroup{
+	{"replication", []preflightCheck{{"breaker", judgeTripped}, {"paused", judgePaused}}},
 	{"versions", []preflightCheck{{"kubernetes-version", judgeKubernetes}, {"etcd-version", judgeEtcd}}},
 	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"revision-floor", judgeFloor}}},
 	{"API servers", []preflightCheck{{"api-server-flags", judgeFlags}, {"crd-versions", judgeCRDs}}},
 	{"identity and encryption", []preflightCheck{{"service-account-keys", judgeSigners}, {"encryption", judgeEncryption}, {"registry-credentials", judgeRegistry}}},
 	{"network", []preflightCheck{{"service-cidr", judgeCIDR}, {"cluster-ips", judgeClusterIPs}, {"access-address", judgeAddress}, {"api-endpoint", judgeEndpoint},
 		{"ports", judgePorts}, {"ingress-certificate", judgeCertificate}}},
+}
+
+// judgeTripped: a pair whose replication stands still cannot swap its roles.
+func judgeTripped(f PreflightFacts) []PreflightLine {
+	if text, next := f.judgeBreaker(f.Now); text != "" {
+		return checked(CheckFail, next, "%s", text)
+	}
+	return nil
+}
+
+func judgePaused(f PreflightFacts) []PreflightLine {
+	if text, next := f.judgePause(f.Now); text != "" {
+		return checked(CheckWarn, next, "%s", text)
+	}
+	return nil
 }
 
 // version takes "v1.36.3" apart; false where it is no version. A build that was

@@ -124,6 +124,8 @@ func TestPreflightRules(t *testing.T) {
 		want   PreflightState // the worst of its lines
 		text   string
 	}{
+		"mass deletion":             {func(f *PreflightFacts) { f.Standstill = massDeletion() }, "breaker", CheckFail, "1,000 of 1,000 machines"},
+		"paused":                    {func(f *PreflightFacts) { f.Paused = &Pause{Reason: "an upgrade"} }, "paused", CheckWarn, "an upgrade"},
 		"standby newer":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.37.0") }, "kubernetes-version", CheckWarn, "v1.37.0"},
 		"standby much newer":        {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.38.0") }, "kubernetes-version", CheckFail, ""},
 		"standby older":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.35.9") }, "kubernetes-version", CheckFail, ""},

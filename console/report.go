@@ -35,7 +35,8 @@ type Report struct {
 	Since    time.Time `json:"since"`           // of the state
 	Error    string    `json:"error,omitempty"` // why, while connecting or halted
 	Remedy   string    `json:"remedy,omitempty"`
-	Tripped  bool      `json:"tripped,omitempty"` // halted by the breaker
+	Tripped  bool      `json:"tripped,omitempty"` // the breaker has stopped replication
+	Leading  bool      `json:"leading,omitempty"` // it may write to the standby, and no other daemon
 
 	PrimaryConnected bool        `json:"primaryConnected"`
 	StandbyConnected bool        `json:"standbyConnected"`
@@ -56,6 +57,7 @@ type Report struct {
 	LastCheck *Summary            `json:"lastCheck,omitempty"` // nil: none yet
 	Live      *Summary            `json:"live,omitempty"`      // the live account; nil: none
 	Scope     map[string]Resource `json:"scope,omitempty"`
+	ScopeTime *time.Time          `json:"scopeTime,omitempty"` // when it was counted
 
 	Certificates []Certificate `json:"certificates,omitempty"`
 	StaleKeys    []string      `json:"staleKeys,omitempty"` // EncryptionConfigurations that have changed since they were read

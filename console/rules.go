@@ -98,32 +98,14 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
-	{AtRisk, "breaker", func(f Facts) (string, string) {
-		if f.Breaker != "" {
-			return "the breaker has stopped replication: " + f.Breaker,
-				"understudy resume --accept-deletes if this was meant; understudy resume --resync to go on and keep the objects on the standby"
-		}
-		return "", ""
-	}},
+	{AtRisk, "breaker", func(f Facts) (string, string) { return f.judgeBreaker(f.Now) }},
 	{AtRisk, "no-daemon", func(f Facts) (string, string) {
 		if f.Standby.Reachable && f.leaderless() {
 			return "no daemon replicates", "understudy sync"
 		}
 		return "", ""
 	}},
-	{AtRisk, "paused", func(f Facts) (string, string) {
-		if f.Paused == nil {
-			return "", ""
-		}
-		text := "replication is paused"
-		if !f.Paused.Since.IsZero() {
-			text += " for " + age(f.Now.Sub(f.Paused.Since))
-		}
-		if f.Paused.Reason != "" {
-			text += ": " + f.Paused.Reason
-		}
-		return text, "understudy resume"
-	}},
+	{AtRisk, "paused", func(f Facts) (string, string) { return f.judgePause(f.Now) }},
 	{AtRisk, "halted", func(f Facts) (string, string) {
 		if f.speaks() && f.Report.State == Halted && f.Breaker == "" {
 			return "replication has halted: " + f.Report.Error, f.Report.Remedy
@@ -187,7 +169,7 @@ var rules = []rule{
 		return "", ""
 	}},
 	{Unverified, "not-streaming", func(f Facts) (string, string) {
-		if !f.speaks() || f.Paused != nil {
+		if !f.speaks() || f.stands() {
 			return "", ""
 		}
 		switch f.Report.State {
@@ -197,7 +179,7 @@ var rules = []rule{
 		return fmt.Sprintf("the daemon is not streaming: it says %q", f.Report.State), statusAgain
 	}},
 	{Unverified, "lag-unknown", func(f Facts) (string, string) {
-		if f.speaks() && f.Report.State == Streaming && !f.Report.Lag.known() {
+		if f.speaks() && !f.stands() && f.Report.State == Streaming && !f.Report.Lag.known() {
 			return "the daemon cannot tell how far the primary is", statusAgain
 		}
 		return "", ""
@@ -234,7 +216,7 @@ var rules = []rule{
 	}},
 
 	{Lagging, "lag", func(f Facts) (string, string) {
-		if f.speaks() && f.Report.Lag.known() && *f.Report.Lag.Seconds > f.LagThreshold.Seconds() {
+		if f.speaks() && !f.stands() && f.Report.Lag.known() && *f.Report.Lag.Seconds > f.LagThreshold.Seconds() {
 			return fmt.Sprintf("the standby is %s behind, more than %s", age(time.Duration(*f.Report.Lag.Seconds*float64(time.Second))), f.LagThreshold), statusAgain
 		}
 		return "", ""

@@ -41,13 +41,6 @@ type Checkpoint struct {
 	SourceClusterID string      `json:"sourceClusterID"`
 }
 
-// Pause is an order to replicate nothing.
-type Pause struct {
-	Since  time.Time `json:"since"`
-	By     string    `json:"by,omitempty"`
-	Reason string    `json:"reason,omitempty"`
-}
-
 // Facts is all that a Status is judged by.
 type Facts struct {
 	Now           time.Time
@@ -57,15 +50,15 @@ type Facts struct {
 	Primary       Side
 	Standby       Side
 	Checkpoint    *Checkpoint // nil: none, or the standby could not be read
-	Paused        *Pause
-	Kept          string  // what a resync keeps on the standby that the primary lost; "" = nothing
-	Breaker       string  // what the breaker saw and nobody has answered; "" = it has not tripped
-	Leader        string  // the daemon that leads; "" = none
-	Report        *Report // of the daemon that leads or led; nil = none
-	Operation     string  // a change of roles that is under way; "" = none
-	OtherScope    bool    // the checkpoint was written with another scope
-	Held          *int64  // objects that are held on the standby; nil = unknown
-	Certificates  []Certificate
+	Standstill
+	Kept         string  // what a resync keeps on the standby that the primary lost; "" = nothing
+	Leader       string  // the daemon that leads; "" = none
+	Report       *Report // of the daemon that leads or led; nil = none
+	Self         *Report // of the daemon that answers; nil = none does
+	Operation    string  // a change of roles that is under way; "" = none
+	OtherScope   bool    // the checkpoint was written with another scope
+	Held         *int64  // objects that are held on the standby; nil = unknown
+	Certificates []Certificate
 }
 
 // Reason is one thing that keeps the verdict from being better.
@@ -89,24 +82,24 @@ type Daemon struct {
 
 // Status is the one-screen answer. Its JSON is a contract.
 type Status struct {
-	Verdict      Verdict             `json:"verdict"`
-	Reasons      []Reason            `json:"reasons"`
-	Warnings     []string            `json:"warnings"`
-	Time         time.Time           `json:"time"`
-	Pair         string              `json:"pair"`
-	Primary      Side                `json:"primary"`
-	Standby      Side                `json:"standby"`
-	Checkpoint   *Checkpoint         `json:"checkpoint"`
-	Lag          Lag                 `json:"lag"`
-	Floor        Margin              `json:"floor"`
-	Held         *int64              `json:"held"` // objects held on the standby; null = unknown
-	Daemon       Daemon              `json:"daemon"`
-	Paused       *Pause              `json:"paused,omitempty"`
-	Breaker      string              `json:"breaker,omitempty"` // what the breaker saw, while it stops replication
+	Verdict    Verdict     `json:"verdict"`
+	Reasons    []Reason    `json:"reasons"`
+	Warnings   []string    `json:"warnings"`
+	Time       time.Time   `json:"time"`
+	Pair       string      `json:"pair"`
+	Primary    Side        `json:"primary"`
+	Standby    Side        `json:"standby"`
+	Checkpoint *Checkpoint `json:"checkpoint"`
+	Lag        Lag         `json:"lag"`
+	Floor      Margin      `json:"floor"`
+	Held       *int64      `json:"held"` // objects held on the standby; null = unknown
+	Daemon     Daemon      `json:"daemon"`
+	Standstill
 	LastCheck    *Summary            `json:"lastCheck"`
 	Live         *Summary            `json:"live,omitempty"`
 	Drift        *Drift              `json:"drift,omitempty"`
 	Scope        map[string]Resource `json:"scope"`
+	ScopeTime    *time.Time          `json:"scopeTime,omitempty"` // when it was counted
 	Certificates []Certificate       `json:"certificates,omitempty"`
 	Operation    string              `json:"operation,omitempty"`
 }
@@ -116,13 +109,13 @@ func Judge(f Facts) Status {
 	s := Status{
 		Verdict: Protected, Reasons: []Reason{}, Warnings: []string{},
 		Time: f.Now, Pair: f.Pair, Primary: f.Primary, Standby: f.Standby, Checkpoint: f.Checkpoint,
-		Daemon: Daemon{Leader: f.Leader, State: "unknown"}, Paused: f.Paused, Breaker: f.Breaker, Operation: f.Operation,
+		Daemon: Daemon{Leader: f.Leader, State: "unknown"}, Standstill: f.Standstill, Operation: f.Operation,
 		Scope: map[string]Resource{}, Certificates: f.Certificates, Floor: f.floor(), Held: f.Held,
 	}
 	if r := f.Report; r != nil {
 		s.LastCheck, s.Live = r.LastCheck, r.Live
 		if r.Scope != nil {
-			s.Scope = r.Scope
+			s.Scope, s.ScopeTime = r.Scope, r.ScopeTime
 		}
 		s.Daemon.Resyncs = r.Resyncs
 		s.Drift = r.Drift
@@ -133,9 +126,10 @@ func Judge(f Facts) Status {
 	if f.speaks() {
 		r := f.Report
 		s.Daemon.Speaker, s.Daemon.State, s.Daemon.Since, s.Daemon.Error, s.Daemon.Remedy = r.Identity, r.State, &r.Since, r.Error, r.Remedy
-		if f.Leader != "" { // otherwise nobody is looking
+		if f.Leader != "" && !f.stands() { // otherwise nobody is looking
 			s.Lag = r.Lag
 		}
+		f.overtake(&s.Daemon)
 	}
 	for _, verdict := range verdicts {
 		for _, rule := range rules {
@@ -154,6 +148,21 @@ func Judge(f Facts) Status {
 		s.Warnings = append(s.Warnings, warn(f)...)
 	}
 	return s
+}
+
+// overtake replaces what a daemon said of itself before replication was stopped:
+// the order is newer than its report, and no daemon goes past it.
+func (f Facts) overtake(d *Daemon) {
+	state, since := d.State, d.Since
+	switch {
+	case f.Paused != nil && d.State != Halted:
+		state, since = Paused, &f.Paused.Since
+	case f.Breaker != "":
+		state, since = Halted, f.Tripped
+	}
+	if state != d.State {
+		d.State, d.Since, d.Error, d.Remedy = state, since, f.Breaker, f.Answer
+	}
 }
 
 // speaks reports whether the daemon that leads has said lately how it is, or,

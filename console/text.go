@@ -47,7 +47,7 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	b.row("primary", s.Primary.line())
 	b.row("standby", s.Standby.line())
 	b.row("checkpoint", s.checkpointLine())
-	b.row("lag", s.Lag.line())
+	b.row("lag", s.lagLine())
 	b.row("floor", s.Floor.Text())
 	if s.Held != nil && *s.Held > 0 {
 		b.row("held", number(*s.Held)+" objects, inert until they are released: understudy hold list")
@@ -58,10 +58,11 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	}
 	b.row("last check", s.LastCheck.line(s.Time))
 	if s.Live != nil {
-		b.row("now", s.Live.liveLine())
+		b.row("now", s.liveLine())
 	}
 	b.drift(s.Drift, s.Time)
-	b.scope(s.Scope)
+	b.scope(s.Scope, s.counted())
+	b.heldBack(s.HeldBack)
 	b.reasons(s.Reasons)
 	for _, warning := range s.Warnings {
 		b.row("warning", warning)
@@ -92,7 +93,15 @@ func (b *screen) reasons(reasons []Reason) {
 	}
 }
 
-func (b *screen) scope(scope map[string]Resource) {
+// counted says when the scope's keys were.
+func (s Status) counted() string {
+	if s.ScopeTime == nil {
+		return ""
+	}
+	return " (" + age(s.Time.Sub(*s.ScopeTime)) + " ago)"
+}
+
+func (b *screen) scope(scope map[string]Resource, counted string) {
 	if len(scope) == 0 {
 		b.row("scope", "unknown")
 		return
@@ -108,7 +117,7 @@ func (b *screen) scope(scope map[string]Resource) {
 	slices.SortFunc(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(scope[b].Replicated+scope[b].Excluded, scope[a].Replicated+scope[a].Excluded), cmp.Compare(a, b))
 	})
-	b.row("scope", fmt.Sprintf("%s keys of %d resources replicated, %s left out", number(all.Replicated), len(names), number(all.Excluded)))
+	b.row("scope", fmt.Sprintf("%s keys of %d resources replicated, %s left out%s", number(all.Replicated), len(names), number(all.Excluded), counted))
 	if all.OwnersLeftOut+all.ReferencesDropped > 0 {
 		b.row("", fmt.Sprintf("%s of them with all their owners; %s owner references dropped", number(all.OwnersLeftOut), number(all.ReferencesDropped)))
 	}
@@ -150,6 +159,16 @@ func (l Lag) line() string {
 	return fmt.Sprintf("%s, %s revisions", age(time.Duration(*l.Seconds*float64(time.Second))), number(*l.Revisions))
 }
 
+func (s Status) lagLine() string {
+	switch {
+	case s.Lag.known() || !s.stands():
+		return s.Lag.line()
+	case s.Breaker != "":
+		return "unknown: the breaker has stopped replication"
+	}
+	return "unknown: replication is paused"
+}
+
 func (s Status) daemonLine() string {
 	line := s.Daemon.Leader + ", " + s.Daemon.State
 	switch {
@@ -174,18 +193,21 @@ func (s *Summary) line(now time.Time) string {
 	when := age(now.Sub(s.Time)) + " ago"
 	switch s.Verdict {
 	case Consistent:
-		return fmt.Sprintf("consistent, %s: %s keys in %.1f s", when, number(s.Compared), s.TookSeconds)
+		return fmt.Sprintf("consistent, %s, at revision %s: %s keys in %.1f s", when, number(int64(s.SourceRevision)), number(s.Compared), s.TookSeconds)
 	case Inconsistent:
-		return fmt.Sprintf("inconsistent, %s: %s of %s keys", when, s.differences(), number(s.Compared))
+		return fmt.Sprintf("inconsistent, %s, at revision %s: %s of %s keys", when, number(int64(s.SourceRevision)), s.differences(), number(s.Compared))
 	}
 	return fmt.Sprintf("unknown, %s: %s", when, s.Reason)
 }
 
-func (s *Summary) liveLine() string {
-	if s.Verdict == Unknown {
-		return "unknown: " + s.Reason
+func (s Status) liveLine() string {
+	switch {
+	case s.Live.Verdict == Unknown:
+		return "unknown: " + s.Live.Reason
+	case s.stands():
+		return s.Live.differences() + " as of the checkpoint; what the primary wrote since has not reached the standby"
 	}
-	return s.differences()
+	return s.Live.differences()
 }
 
 func nonZero(n int64) string {

@@ -26,9 +26,9 @@ checkpoint  revision 1,000 of the primary, written 2.0 s ago
 lag         0.2 s, 10 revisions
 floor       the standby is 1,000,003,990 revisions above the primary
 daemon      host/1, streaming for 60 min
-last check  consistent, 60 s ago: 12,345 keys in 1.2 s
+last check  consistent, 60 s ago, at revision 900: 12,345 keys in 1.2 s
 now         nothing differs
-scope       12,000 keys of 2 resources replicated, 47 left out
+scope       12,000 keys of 2 resources replicated, 47 left out (60 s ago)
             3 of them with all their owners; 4 owner references dropped
             configmaps                               12,000          7 out
             leases.coordination.k8s.io                    0         40 out

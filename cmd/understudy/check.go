@@ -32,6 +32,9 @@ standby has reached and at the standby's own of that moment, and compares the
 values as their API servers would read them. It raises no false alarm while both
 are written, and needs no running daemon. Writes nothing.
 
+Where the breaker has stopped replication, it also names what that holds back, as
+many objects as its record has room for.
+
 With --deep it also compares the members of each cluster with each other.
 
 Exit status: 0 consistent, 1 could not compare, 6 they differ.`,
@@ -68,6 +71,11 @@ func runCheck(ctx context.Context, pair *config.Pair, opts checkOptions, stdout,
 		return &remedy.Error{Op: "compare both sides", Err: err, Remedy: "understudy status says which side does not answer"}
 	}
 	check := consoleCheck(found)
+	stands, err := readStandstill(ctx, s.standby.Client, describer(view))
+	if err != nil {
+		check.Notes = append(check.Notes, "not checked, whether the breaker has stopped replication: "+oneLine(err))
+	}
+	check.Standstill = stands.Limited(opts.limit)
 	if opts.deep {
 		if err := checkMembers(ctx, pair, s, found, &check); err != nil {
 			return err

@@ -39,6 +39,8 @@ type daemon struct {
 	checkedAt time.Time
 	lastCheck verify.Report
 	scope     map[string]verify.Resource // as the last check that went through counted it
+	scopeAt   time.Time                  // when that began
+	waiting   *console.Facts             // what is known of the pair while another daemon leads; nil = nothing yet
 	held      *int64                     // objects on the standby; nil = unknown
 	holdError string                     // why workloads are not kept at zero
 }
@@ -50,7 +52,7 @@ func runSync(ctx context.Context, app *app, pair *config.Pair) error {
 	if d.view, err = newView(pair); err != nil {
 		return err
 	}
-	d.replica, err = newReplica(app, pair, replica.Hooks{Seen: d.seen, Blind: d.gap, Resynced: d.resynced, Applied: d.applied})
+	d.replica, err = newReplica(app, pair, replica.Hooks{Seen: d.seen, Blind: d.gap, Resynced: d.resynced, Applied: d.applied, Entered: func(replica.Phase) { d.tell() }})
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (d *daemon) checked(report verify.Report, err error) {
 	d.checkedAt = time.Now()
 	d.lastCheck = report
 	if report.Verdict != verify.Unknown {
-		d.scope = report.Scope
+		d.scope, d.scopeAt = report.Scope, report.Started
 	}
 	d.tell()
 	log := d.app.log.With("verdict", report.Verdict, "sourceRevision", report.SourceRevision,

@@ -26,14 +26,14 @@ func (d *daemon) report() console.Report {
 		Events: s.Events, Bytes: s.Bytes, Resyncs: s.Resyncs, Errors: s.Errors,
 		Certificates: d.certificates(), StaleKeys: d.keys.changed(),
 	}
-	r.Tripped = errors.Is(s.Err, replica.ErrTripped)
+	r.Tripped, r.Leading = errors.Is(s.Err, replica.ErrTripped), s.Leading
 	if s.Err != nil {
 		r.Error, r.Remedy = s.Err.Error(), remedy.Of(s.Err)
 	}
 	if s.Lag.Known {
 		r.Lag = console.KnownLag(s.Lag.Seconds, s.Lag.Revisions)
 	}
-	live := d.Check(1)
+	live := d.live(1)
 	r.Live, r.Drift = live.Summary(), live.Drift
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -41,24 +41,26 @@ func (d *daemon) report() console.Report {
 	if !d.checkedAt.IsZero() {
 		r.LastCheck = consoleCheck(d.lastCheck).Summary()
 	}
-	r.Scope = scopeTable(s, d.scope)
+	r.Scope, r.ScopeTime = scopeTable(s, d.scope, d.scopeAt)
 	return r
 }
 
-// scopeTable is what the last check counted, or else the last copy.
-func scopeTable(s replica.State, checked map[string]verify.Resource) map[string]console.Resource {
+// scopeTable is what the last check counted, or else the last copy, and when.
+func scopeTable(s replica.State, checked map[string]verify.Resource, at time.Time) (map[string]console.Resource, *time.Time) {
 	table := map[string]console.Resource{}
+	if checked != nil {
+		for gr, n := range checked {
+			table[gr] = console.Resource(n)
+		}
+		return table, &at
+	}
 	for gr, n := range s.Scope {
 		table[gr] = console.Resource(n)
 	}
-	if checked == nil {
-		return table
+	if s.ScopeAt.IsZero() {
+		return table, nil
 	}
-	clear(table)
-	for gr, n := range checked {
-		table[gr] = console.Resource(n)
-	}
-	return table
+	return table, &s.ScopeAt
 }
 
 func (d *daemon) certificates() []console.Certificate {
@@ -76,10 +78,21 @@ func certificatesOf(side string, c config.Cluster) []console.Certificate {
 	return out
 }
 
-// Check implements console.Provider from the live account.
+// Check implements console.Provider: from the live account or, while another
+// daemon leads, from what that one said last.
 func (d *daemon) Check(limit int) console.Check {
+	if d.replica.State().Phase == replica.Waiting {
+		return console.CheckOfLeader(d.led())
+	}
+	return d.live(limit)
+}
+
+// live is this daemon's own account.
+func (d *daemon) live(limit int) console.Check {
+	s, now := d.replica.State(), time.Now().UTC()
 	c := consoleCheck(d.account.Report(limit))
-	c.Drift = driftOf(d.replica.State().Drift)
+	c.Asked, c.Drift = &now, driftOf(s.Drift)
+	c.Standstill = standstillOf(replica.TripOf(s.Err), s.Pause, d.Describe).Limited(limit)
 	return c
 }
 
@@ -89,23 +102,25 @@ func (d *daemon) Describe(key string) string { return describeKey(d.view.Scope.R
 // Facts implements console.Provider from what the daemon knows itself.
 func (d *daemon) Facts() console.Facts {
 	s, r := d.replica.State(), d.report()
+	if s.Phase == replica.Waiting {
+		f := d.led()
+		f.Self = &r
+		return f
+	}
 	f := console.Facts{
 		Now: time.Now(), Pair: d.pair.Metadata.Name,
 		LagThreshold: d.pair.Sync.LagThreshold.Duration, CheckInterval: d.pair.Check.Interval.Duration,
 		Primary:      sideOf(d.pair.Primary.Name, s.Primary, s.PrimaryReached),
 		Standby:      sideOf(d.pair.Standby.Name, s.Standby, s.StandbyReached),
+		Leader:       r.Identity,
 		Report:       &r,
+		Self:         &r,
+		Standstill:   standstillOf(replica.TripOf(s.Err), s.Pause, d.Describe),
 		Certificates: r.Certificates,
 		Held:         r.Held,
 	}
-	if s.Phase != replica.Waiting {
-		f.Leader = r.Identity
-	}
 	if s.Checkpoint.Exists() {
 		f.Checkpoint = checkpointOf(s.Checkpoint)
-	}
-	if s.Pause != nil {
-		f.Paused = &console.Pause{Since: s.Pause.Since, By: s.Pause.By, Reason: s.Pause.Reason}
 	}
 	return f
 }
@@ -141,10 +156,14 @@ func (d *daemon) publishConnected(ctx context.Context) error {
 		return err
 	}
 	defer standby.Close()
+	look := &observer{pair: d.pair, view: d.view}
+	defer look.close()
 	tick := time.NewTicker(console.ReportEvery)
 	defer tick.Stop()
 	for {
-		if err := d.publishOnce(ctx, standby); err != nil {
+		if d.replica.State().Phase == replica.Waiting {
+			d.sawLed(look.facts(ctx))
+		} else if err := d.publishOnce(ctx, standby); err != nil {
 			return err
 		}
 		select {
@@ -171,8 +190,8 @@ func (d *daemon) countHeld(ctx context.Context, standby *cluster.Cluster) {
 
 func (d *daemon) publishOnce(ctx context.Context, standby *cluster.Cluster) error {
 	s := d.replica.State()
-	if s.Phase == replica.Waiting || !s.Checkpoint.Exists() {
-		return nil // not ours to speak, or nothing of ours is there yet
+	if !s.Checkpoint.Exists() {
+		return nil // nothing of ours is there yet
 	}
 	d.countHeld(ctx, standby)
 	raw, err := d.report().Encode()

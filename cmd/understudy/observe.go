@@ -118,17 +118,15 @@ func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
 	if err != nil {
 		return err
 	}
-	if pause != nil {
-		f.Paused = &console.Pause{Since: pause.Since, By: pause.By, Reason: pause.Reason}
-	}
 	trip, err := role.ReadTrip(ctx, client)
 	if err != nil {
 		return err
 	}
 	f.Kept = trip.Kept()
-	if trip.Concerns(stored.SourceClusterID, stored.Complete()) && trip.Answer == nil {
-		f.Breaker = trip.String()
+	if !trip.Stands(stored.SourceClusterID, stored.Complete()) {
+		trip = nil
 	}
+	f.Standstill = standstillOf(trip, pause, describer(o.view))
 	held, err := hold.Count(ctx, client)
 	if err != nil {
 		return err

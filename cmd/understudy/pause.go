@@ -53,13 +53,18 @@ type paused struct {
 	Changed bool        `json:"changed"` // by this command
 	Order   *role.Pause `json:"order,omitempty"`
 	standby string
+	tripped bool // the breaker has stopped it before
 }
 
 func (p paused) writeTable(w io.Writer) error {
-	text := "replication into %s is paused; go on with: understudy resume\n"
+	next := "go on with: understudy resume"
+	if p.tripped {
+		next = "the breaker has stopped it as well; " + role.AnswerRemedy + "; either ends the pause"
+	}
+	text := "replication into %s is paused; " + next + "\n"
 	switch {
 	case p.Paused && !p.Changed:
-		text = "replication into %s was paused already, " + p.Order.Since.Format(time.RFC3339) + " by " + p.Order.By + "; go on with: understudy resume\n"
+		text = "replication into %s was paused already, " + p.Order.Since.Format(time.RFC3339) + " by " + p.Order.By + "; " + next + "\n"
 	case p.Changed && !p.Paused:
 		text = "replication into %s goes on\n"
 	case !p.Paused:
@@ -83,7 +88,8 @@ func runPause(ctx context.Context, pair *config.Pair, opts pauseOptions, stdout 
 	if err != nil {
 		return err
 	}
-	return opts.output.write(stdout, paused{Paused: true, Changed: stands == order, Order: &stands, standby: pair.Standby.Name})
+	trip, _ := standingTrip(ctx, standby.Client) // the pause stands, whether or not this can be said
+	return opts.output.write(stdout, paused{Paused: true, Changed: stands == order, Order: &stands, standby: pair.Standby.Name, tripped: trip != nil})
 }
 
 // mustBeStandby refuses to write to a cluster that nothing was replicated into

@@ -142,6 +142,11 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 	})
 	p.conclude(err)
 	s.conclude(err)
+	if s.err == nil { // otherwise other lines say that the standby cannot be read
+		if stands, err := readStandstill(ctx, s.cluster.Client, describer(g.view)); err == nil {
+			f.Standstill = stands
+		}
+	}
 	switch {
 	case err != nil:
 		f.Only = console.FoundIf(only, err)

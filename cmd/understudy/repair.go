@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,10 +95,8 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 		SourceRevision: int64(plan.Report.SourceRevision), StandbyRevision: int64(plan.Report.StandbyRevision)}
 	shown.Writes, shown.Deletes = plan.Work()
 	shown.Left = len(plan.Steps) - shown.Writes - shown.Deletes
-	if trip, err := role.ReadTrip(ctx, s.standby.Client); err != nil {
+	if shown.Notes, err = repairNotes(ctx, s, view, shown.Deletes); err != nil {
 		return err
-	} else if shown.Deletes > 0 {
-		shown.Note = trip.Kept()
 	}
 	if !opts.apply || shown.Writes+shown.Deletes == 0 {
 		if err := opts.output.write(stdout, shown); err != nil {
@@ -115,6 +114,26 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 		return err
 	}
 	return leftover(len(outcome.Left) > 0)
+}
+
+// repairNotes say what to know before the plan is carried out.
+func repairNotes(ctx context.Context, s *sides, view *scope.View, deletes int) ([]string, error) {
+	trip, err := role.ReadTrip(ctx, s.standby.Client)
+	if err != nil {
+		return nil, err
+	}
+	stands, err := readStandstill(ctx, s.standby.Client, describer(view))
+	if err != nil {
+		return nil, err
+	}
+	notes := stands.Notes(time.Now())
+	if stands.Breaker != "" {
+		notes = append(notes, "a repair compares as of the checkpoint: what the breaker holds back stays on the standby")
+	}
+	if kept := trip.Kept(); kept != "" && deletes > 0 {
+		notes = append(notes, kept)
+	}
+	return notes, nil
 }
 
 func leftover(some bool) error {
@@ -163,7 +182,7 @@ type repairReport struct {
 	Deletes         int             `json:"deletes"` // planned
 	Left            int             `json:"left"`    // nothing can be done about these
 	Steps           []verify.Step   `json:"steps"`   // in their order, cut off at --limit
-	Note            string          `json:"note,omitempty"`
+	Notes           []string        `json:"notes,omitempty"`
 	Outcome         *verify.Outcome `json:"outcome,omitempty"`
 
 	plan    verify.Plan
@@ -178,6 +197,12 @@ func (r repairReport) writeTable(w io.Writer) error {
 		r.writePlan(&b, describe)
 	} else {
 		r.writeOutcome(&b, describe)
+	}
+	if len(r.Notes) > 0 {
+		b.WriteString("\n")
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -203,9 +228,6 @@ func (r repairReport) writePlan(b *strings.Builder, describe console.Describe) {
 	}
 	if more := len(r.plan.Steps) - len(r.Steps); more > 0 {
 		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
-	}
-	if r.Note != "" {
-		fmt.Fprintf(b, "\nnote: %s\n", r.Note)
 	}
 	fmt.Fprintf(b, "\nwould write %d keys to %s and delete %d; %d are left. Nothing was changed.\n", r.Writes, r.standby, r.Deletes, r.Left)
 	if r.Writes+r.Deletes > 0 {

@@ -7,15 +7,12 @@ import (
 	"io"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/spf13/cobra"
 
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
-	"github.com/understudy-dr/understudy/sink"
 )
 
 type resumeOptions struct {
@@ -28,10 +25,10 @@ func newResumeCmd(app *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume",
 		Short: "Let replication go on after pause, or after the breaker stopped it",
-		Long: `Takes the order to pause away.
+		Long: `Takes the order to pause away, also together with an answer to the breaker.
 
 Where the breaker has stopped replication before deletions of the primary reached
-the standby, see understudy status, it takes one of two answers:
+the standby, understudy check names the objects, and it takes one of two answers:
 
   --accept-deletes  what status names is deleted on the standby as well. Where
                     the primary has deleted more, or something else, the
@@ -68,6 +65,8 @@ type resumed struct {
 	Breaker string       `json:"breaker,omitempty"` // what it had seen
 	Answer  *role.Answer `json:"answer,omitempty"`
 	losses  string
+
+	unpaused bool
 }
 
 func (r resumed) writeTable(w io.Writer) error {
@@ -77,6 +76,9 @@ func (r resumed) writeTable(w io.Writer) error {
 	then := "the standby keeps what was deleted, as surplus; both sides are compared now"
 	if r.Answer.Accept {
 		then = fmt.Sprintf("accepted: %s; more than that, or anything else, stops it again", r.losses)
+	}
+	if r.unpaused {
+		then += "; the pause is over as well"
 	}
 	_, err := fmt.Fprintf(w, "replication into %s goes on; %s\n", r.standby, then)
 	return err
@@ -98,8 +100,7 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 		return &remedy.Error{Op: "answer the breaker", Err: role.ErrNotTripped, Remedy: "understudy status; after pause, resume needs no flag", Code: remedy.Refused}
 	case trip != nil && !opts.accept && !opts.resync:
 		return &remedy.Error{Op: "resume", Err: fmt.Errorf("the breaker has stopped replication: %s", trip),
-			Remedy: "if this was meant: understudy resume --accept-deletes; to go on and keep the objects on the standby: understudy resume --resync",
-			Code:   remedy.Refused}
+			Remedy: "understudy check names the objects; " + role.AnswerRemedy, Code: remedy.Refused}
 	case trip != nil:
 		r.losses = trip.What()
 		r.Breaker, r.Answer = trip.String(), &role.Answer{Accept: opts.accept, Through: max(trip.Through, primaryNow(ctx, app, pair)), By: whoami(), At: time.Now().UTC()}
@@ -115,21 +116,8 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 	if err != nil {
 		return err
 	}
-	r.Changed = cleared || r.Answer != nil
+	r.Changed, r.unpaused = cleared || r.Answer != nil, cleared
 	return opts.output.write(stdout, r)
-}
-
-// standingTrip is what the breaker saw and nobody has answered; nil = nothing.
-func standingTrip(ctx context.Context, standby *clientv3.Client) (*role.Trip, error) {
-	stored, err := sink.ReadCheckpoint(ctx, standby)
-	if err != nil {
-		return nil, err
-	}
-	trip, err := role.ReadTrip(ctx, standby)
-	if err != nil || !trip.Concerns(stored.SourceClusterID, stored.Complete()) || trip.Answer != nil {
-		return nil, err
-	}
-	return trip, nil
 }
 
 // primaryNow is the primary's revision; 0 where it does not answer, and then the

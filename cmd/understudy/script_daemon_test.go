@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -26,6 +28,7 @@ import (
 //	sigkill NAME
 //	caught-up                   wait until the standby is where the primary is now
 //	await NAME KEY              wait until an etcd has a key
+//	asks NAME PATH STATUS REGEXP  wait until a daemon answers so over HTTP
 var daemonCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"daemon":    startDaemon,
 	"says":      daemonSays,
@@ -34,6 +37,7 @@ var daemonCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"sigkill":   killDaemon,
 	"caught-up": catchUp,
 	"await":     awaitKey,
+	"asks":      askDaemon,
 }
 
 // daemons are those of one script, by name.
@@ -152,6 +156,34 @@ func awaitKey(ts *testscript.TestScript, neg bool, args []string) {
 		resp, err := etcdOf(ts, args[0]).Client().Get(ctx, args[1])
 		if err == nil && len(resp.Kvs) == 0 {
 			err = errors.New("it has not")
+		}
+		return err
+	})
+}
+
+var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+
+func askDaemon(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 4, "asks NAME PATH STATUS REGEXP")
+	pattern, err := regexp.Compile("(?m)" + args[3])
+	ts.Check(err)
+	until(ts, fmt.Sprintf("%s answers %s on %s with %q", args[0], args[2], args[1], args[3]), func(ctx context.Context) error {
+		at := listening.FindStringSubmatch(ts.ReadFile(args[0] + ".log"))
+		if at == nil {
+			return errors.New("it does not listen yet")
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at[1]+args[1], nil)
+		if err != nil {
+			return err
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err == nil && (fmt.Sprint(answer.StatusCode) != args[2] || !pattern.Match(body)) {
+			err = fmt.Errorf("%s\n%s", answer.Status, body)
 		}
 		return err
 	})

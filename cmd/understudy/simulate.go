@@ -92,6 +92,10 @@ func runSimulate(ctx context.Context, pair *config.Pair, opts simulateOptions, s
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	// What cannot be read here, the findings tell of.
+	if stands, err := readStandstill(ctx, standby.Client, describer(view)); err == nil {
+		found.Notes = append(stands.Notes(time.Now()), found.Notes...)
+	}
 	shown := simulateReport{consoleSimulation(pair, found)}
 	if err := opts.output.write(stdout, shown); err != nil {
 		return err
