@@ -112,7 +112,7 @@ func (d *decoder) unknown(key *yaml.Node, t reflect.Type, path string) {
 		where = " in " + path
 	}
 	names := fieldNames(t)
-	if near := nearest(key.Value, names); near != "" {
+	if near := Nearest(key.Value, names); near != "" {
 		hint = fmt.Sprintf("; did you mean %q?", near)
 	} else if home := homes(reflect.TypeFor[Pair](), "", key.Value); len(home) > 0 {
 		hint = fmt.Sprintf("; it belongs in %s", strings.Join(home, " or "))
@@ -151,7 +151,7 @@ func (d *decoder) string(n *yaml.Node, v reflect.Value, path string, tag reflect
 	if allowed := tag.Get("enum"); allowed != "" && !slices.Contains(strings.Split(allowed, ","), n.Value) {
 		names := strings.Split(allowed, ",")
 		hint := "; known: " + strings.Join(names, ", ")
-		if near := nearest(n.Value, names); near != "" {
+		if near := Nearest(n.Value, names); near != "" {
 			hint = fmt.Sprintf("; did you mean %q?%s", near, hint)
 		}
 		d.problem(n.Line, "%s: unknown value %q%s", path, n.Value, hint)

@@ -29,8 +29,8 @@ func (e *Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// nearest returns the known name that word was probably meant to be, or "".
-func nearest(word string, known []string) string {
+// Nearest returns the known name that word was probably meant to be, or "".
+func Nearest(word string, known []string) string {
 	best, bestDistance := "", len(word)/3+1
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), strings.ToLower(k)); d <= bestDistance && d < len(k) {

@@ -52,8 +52,8 @@ func TestNearest(t *testing.T) {
 	for word, want := range map[string]string{
 		"exlude": "exclude", "inclue": "include", "perfix": "prefix", "Profile": "profile", "leasettl": "leaseTTL", "colour": "", "x": "",
 	} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		if got := Nearest(word, known); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
 		}
 	}
 }

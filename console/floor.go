@@ -29,8 +29,10 @@ func MarginOf(primary, standby kv.Revision) Margin {
 	return Margin{&n, true}
 }
 
-// low reports whether clients that follow to the standby are known to be in danger.
-func (m Margin) low() bool { return m.Known && *m.Revisions < LowFloor }
+// Low reports whether clients that follow to the standby are known to be in danger.
+// All commands judge a floor by it, and all of them warn: it stands in the way of
+// nothing but an easy promotion.
+func (m Margin) Low() bool { return m.Known && *m.Revisions < LowFloor }
 
 // Text says it for people.
 func (m Margin) Text() string {
@@ -60,7 +62,7 @@ func (r Report) floor() Margin {
 }
 
 func warnOfFloor(f Facts) []string {
-	if f.Standby.Role == "primary" || !f.floor().low() {
+	if f.Standby.Role == "primary" || !f.floor().Low() {
 		return nil
 	}
 	return []string{"no revision floor: clients that follow a name to the standby would hang, or miss events: understudy floor raise"}

@@ -42,6 +42,15 @@ type PreflightFacts struct {
 
 	SameEncryption bool             // both configuration files are given and equal
 	Only           Found[OnlyFacts] // keys in scope
+
+	BreakerRules int                  // of breaker.rules
+	Unmatched    Found[[]LostPattern] // of their resources
+}
+
+// LostPattern is a resource of breaker.rules that neither side has.
+type LostPattern struct {
+	At, Pattern string
+	Near        string // what was probably meant; "" = nobody knows
 }
 
 // PreflightSide is what is known of one cluster.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/understudy-dr/understudy/kv"
 )
 
 type preflightCheck struct {
@@ -22,7 +24,8 @@ type preflightGroup struct {
 var preflightRules = []preflightGroup{
 	{"replication", []preflightCheck{{"breaker", judgeTripped}, {"paused", judgePaused}}},
 	{"versions", []preflightCheck{{"kubernetes-version", judgeKubernetes}, {"etcd-version", judgeEtcd}}},
-	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"revision-floor", judgeFloor}}},
+	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"revision-floor", judgeFloor},
+		{"breaker-rules", judgeBreakerRules}}},
 	{"API servers", []preflightCheck{{"api-server-flags", judgeFlags}, {"crd-versions", judgeCRDs}}},
 	{"identity and encryption", []preflightCheck{{"service-account-keys", judgeSigners}, {"encryption", judgeEncryption}, {"registry-credentials", judgeRegistry}}},
 	{"network", []preflightCheck{{"service-cidr", judgeCIDR}, {"cluster-ips", judgeClusterIPs}, {"access-address", judgeAddress}, {"api-endpoint", judgeEndpoint},
@@ -196,6 +199,28 @@ func most(m map[string]int64) string {
 	return strings.Join(parts, ", ")
 }
 
+// judgeBreakerRules: a rule for a resource that is not there guards nothing.
+func judgeBreakerRules(f PreflightFacts) []PreflightLine {
+	switch {
+	case f.BreakerRules == 0:
+		return nil
+	case !f.Unmatched.Known:
+		return unchecked("understudy config view", "the resources of breaker.rules", orUnknown(f.Unmatched.Why))
+	}
+	var lines []PreflightLine
+	for _, lost := range f.Unmatched.Value {
+		remedy := "a rule that fits nothing guards nothing: correct it"
+		if lost.Near != "" {
+			remedy = "did you mean " + lost.Near + "? " + remedy
+		}
+		lines = append(lines, checked(CheckWarn, remedy, "breaker.rules: neither side has %s (%s)", lost.Pattern, lost.At)...)
+	}
+	if lines == nil {
+		return checked(CheckOK, "", "breaker.rules: all their resources are there")
+	}
+	return lines
+}
+
 func judgeFloor(f PreflightFacts) []PreflightLine {
 	p, s, missing := both(f, "the revision floor", "understudy floor show", func(s PreflightSide) Found[int64] {
 		return Found[int64]{int64(s.Revision.Value), s.Revision.Known, s.Revision.Why}
@@ -203,8 +228,8 @@ func judgeFloor(f PreflightFacts) []PreflightLine {
 	if missing != nil {
 		return missing
 	}
-	if s-p < LowFloor {
-		return checked(CheckFail, "understudy floor raise --help", "no revision floor: %s is at revision %s, %s at %s; clients that follow a name would hang or miss events",
+	if MarginOf(kv.Revision(p), kv.Revision(s)).Low() {
+		return checked(CheckWarn, "understudy floor raise", "no revision floor: %s is at revision %s, %s at %s; clients that follow a name would hang or miss events",
 			f.Standby.Name, number(s), f.Primary.Name, number(p))
 	}
 	return checked(CheckOK, "", "%s is %s revisions above %s; whether its API servers were restarted: understudy floor verify", f.Standby.Name, number(s-p), f.Primary.Name)

@@ -124,7 +124,12 @@ func TestPreflightRules(t *testing.T) {
 		want   PreflightState // the worst of its lines
 		text   string
 	}{
-		"mass deletion":             {func(f *PreflightFacts) { f.Standstill = massDeletion() }, "breaker", CheckFail, "1,000 of 1,000 machines"},
+		"mass deletion": {func(f *PreflightFacts) { f.Standstill = massDeletion() }, "breaker", CheckFail, "1,000 of 1,000 machines"},
+		"rule for nothing": {func(f *PreflightFacts) {
+			f.BreakerRules, f.Unmatched = 1, found([]LostPattern{{"pair.yaml:9", "machine.cluster.x-k8s.io", "machines.cluster.x-k8s.io"}})
+		}, "breaker-rules", CheckWarn, "neither side has machine.cluster.x-k8s.io (pair.yaml:9)"},
+		"rules for what is there":   {func(f *PreflightFacts) { f.BreakerRules, f.Unmatched = 1, found([]LostPattern(nil)) }, "breaker-rules", CheckOK, ""},
+		"rules, and no answer":      {func(f *PreflightFacts) { f.BreakerRules = 1 }, "breaker-rules", Unchecked, ""},
 		"paused":                    {func(f *PreflightFacts) { f.Paused = &Pause{Reason: "an upgrade"} }, "paused", CheckWarn, "an upgrade"},
 		"standby newer":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.37.0") }, "kubernetes-version", CheckWarn, "v1.37.0"},
 		"standby much newer":        {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.38.0") }, "kubernetes-version", CheckFail, ""},
@@ -140,7 +145,7 @@ func TestPreflightRules(t *testing.T) {
 		"no Pods of API servers":    {func(f *PreflightFacts) { f.Standby.Flags = NotFound[map[string]map[string]string]("none") }, "etcd-elsewhere", Unchecked, "spb: none"},
 		"only on the primary":       {func(f *PreflightFacts) { f.Only.Value.Primary = map[string]int64{"secrets": 5} }, "objects-one-sided", CheckOK, "5 secrets"},
 		"only on the standby":       {func(f *PreflightFacts) { f.Only.Value.Standby = map[string]int64{"secrets": 5, "configmaps": 7} }, "objects-one-sided", CheckWarn, "7 configmaps, 5 secrets"},
-		"floor too low":             {func(f *PreflightFacts) { f.Standby.Revision = found(kv.Revision(2000)) }, "revision-floor", CheckFail, "no revision floor"},
+		"floor too low":             {func(f *PreflightFacts) { f.Standby.Revision = found(kv.Revision(2000)) }, "revision-floor", CheckWarn, "no revision floor"},
 		"another prefix":            {flag("etcd-prefix", "/other"), "api-server-flags", CheckFail, "/other/ and /registry/"},
 		"prefix not the configured": {func(f *PreflightFacts) { f.Prefix = "/k8s/" }, "api-server-flags", CheckFail, "sync.prefix is /k8s/"},
 		"prefix written out":        {flag("etcd-prefix", "/registry"), "api-server-flags", CheckOK, ""},

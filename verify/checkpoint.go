@@ -22,7 +22,7 @@ func decodeCheckpoint(raw []byte) (*sink.Checkpoint, error) {
 
 // judgeCheckpoint says what the checkpoint means for a promotion. broken is
 // why it could not be read.
-func (s *simulator) judgeCheckpoint(sim *Simulation, floor kv.Revision, broken error) {
+func (s *simulator) judgeCheckpoint(sim *Simulation, low func(primary, standby kv.Revision) bool, broken error) {
 	note := func(p Problem, severity Severity, format string, args ...any) {
 		s.findings.add(p, severity, "", Item{Key: sink.CheckpointKey}, func() string { return fmt.Sprintf(format, args...) })
 	}
@@ -40,8 +40,11 @@ func (s *simulator) judgeCheckpoint(sim *Simulation, floor kv.Revision, broken e
 	if c.ScopeHash != "" && c.ScopeHash != s.scope.Hash() {
 		note(ScopeChanged, Yellow, "what counts here as replicated is not what was replicated")
 	}
-	if sim.Revision < c.SourceRevision+floor {
-		note(FloorMissing, Yellow, "the standby is at revision %d, the primary was at %d; the margin has to be %d", sim.Revision, c.SourceRevision, floor)
+	if low == nil {
+		low = func(primary, standby kv.Revision) bool { return standby < primary }
+	}
+	if low(c.SourceRevision, sim.Revision) {
+		note(FloorMissing, Yellow, "the standby is at revision %d, the primary was at %d", sim.Revision, c.SourceRevision)
 	}
 }
 

@@ -24,8 +24,9 @@ type SimulateOptions struct {
 	// Limit is how many items of each finding are listed; 0 = all. They are
 	// counted beyond it.
 	Limit int
-	// Floor is how far the standby's revision has to be above the primary's.
-	Floor kv.Revision
+	// LowFloor judges how far the standby's revision is above the primary's; nil =
+	// it must not be below.
+	LowFloor func(primary, standby kv.Revision) bool
 	// Progress, if set, is called every few hundred keys with the number of
 	// keys read so far.
 	Progress func(keys int64)
@@ -86,7 +87,7 @@ func simulateOnce(ctx context.Context, standby *clientv3.Client, sc *scope.Scope
 
 	sim := newSimulator(sc, opts.Standby, opts.Limit)
 	result := Simulation{Revision: cursor.Revision()}
-	if err := sim.ownState(ctx, standby, opts.Floor, &result); err != nil {
+	if err := sim.ownState(ctx, standby, opts.LowFloor, &result); err != nil {
 		return Simulation{}, err
 	}
 	if err := sim.readAll(ctx, cursor, opts.Progress); err != nil {
@@ -119,7 +120,7 @@ func (s *simulator) readAll(ctx context.Context, stream kv.Stream, progress func
 
 // ownState reads what Understudy keeps on the standby, at the same revision as
 // everything else.
-func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, floor kv.Revision, into *Simulation) error {
+func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, low func(primary, standby kv.Revision) bool, into *Simulation) error {
 	at := clientv3.WithRev(int64(into.Revision))
 	resp, err := standby.Get(ctx, sink.CheckpointKey, at)
 	if err != nil {
@@ -129,7 +130,7 @@ func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, floo
 	if len(resp.Kvs) > 0 {
 		into.Checkpoint, err = decodeCheckpoint(resp.Kvs[0].Value)
 	}
-	s.judgeCheckpoint(into, floor, err)
+	s.judgeCheckpoint(into, low, err)
 
 	resp, err = standby.Get(ctx, scope.HeldPrefix+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), at)
 	if err != nil {

@@ -154,7 +154,7 @@ func (r floorReport) exit() error {
 	switch {
 	case accepted > 0:
 		return exitWith(remedy.Refused)
-	case r.verified && (unasked > 0 || len(r.APIServers) == 0), !r.verified && !r.Margin.Known, r.Margin.Known && *r.Margin.Revisions < console.LowFloor:
+	case r.verified && (unasked > 0 || len(r.APIServers) == 0), !r.verified && !r.Margin.Known, r.Margin.Low():
 		return exitWith(remedy.Degraded)
 	}
 	return nil
@@ -187,7 +187,7 @@ func (r floorReport) writeTable(w io.Writer) error {
 	side("primary", r.Primary)
 	side("standby", r.Standby)
 	row("floor", "%s", r.Margin.Text())
-	if r.Margin.Known && *r.Margin.Revisions < console.LowFloor {
+	if r.Margin.Low() {
 		row("", "next: understudy floor raise")
 	}
 	if !r.verified {

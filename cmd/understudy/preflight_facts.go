@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -128,7 +129,9 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 	if s.cursor != nil {
 		right = s.cursor
 	}
+	there := map[string]bool{}
 	err := kv.Join(left, right, func(a, b *kv.Pair) error {
+		g.seen(there, cmp.Or(a, b).Key)
 		inA, inB := p.tally(a), s.tally(b)
 		switch {
 		case inA && b != nil, inB && a != nil:
@@ -147,6 +150,8 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 			f.Standstill = stands
 		}
 	}
+	f.BreakerRules = len(g.pair.Breaker.Rules)
+	f.Unmatched = console.FoundIf(lostPatterns(g.pair.Breaker.Rules, there, g.pair.At), errors.Join(err, p.err, s.err))
 	switch {
 	case err != nil:
 		f.Only = console.FoundIf(only, err)
@@ -166,6 +171,19 @@ func (g *preflight) resource(key string) string {
 		return k.GroupResource()
 	}
 	return "other keys"
+}
+
+// seen notes the resource of a key, and that which a CRD defines.
+func (g *preflight) seen(there map[string]bool, key string) {
+	k, ok := registry.ParseKey(g.view.Scope.RegistryPrefix(), key)
+	if !ok {
+		return
+	}
+	resource := k.GroupResource()
+	there[resource] = true
+	if resource == "customresourcedefinitions.apiextensions.k8s.io" {
+		there[k.Name] = true
+	}
 }
 
 // nothing is the stream of a side that does not answer.

@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/verify"
@@ -75,7 +76,7 @@ func runSimulate(ctx context.Context, pair *config.Pair, opts simulateOptions, s
 	}
 	defer standby.Close()
 	found, err := verify.Simulate(ctx, standby.Client, view.Scope, verify.SimulateOptions{
-		Standby: encryption, Limit: opts.limit, Floor: console.LowFloor, Progress: tellKeysEvery(stderr, plainEvery),
+		Standby: encryption, Limit: opts.limit, LowFloor: func(primary, standby kv.Revision) bool { return console.MarginOf(primary, standby).Low() }, Progress: tellKeysEvery(stderr, plainEvery),
 	})
 	if err != nil {
 		return &remedy.Error{Op: "read " + pair.Standby.Name, Err: err, Remedy: "understudy status says whether the standby answers"}
