@@ -99,7 +99,7 @@ func newConfigExplainCmd(a *app) *cobra.Command {
 		Example: indent(`
 understudy config explain /registry/deployments/team-a/web
 understudy config explain /registry/cluster.x-k8s.io/machines/prod/worker-1`),
-		Args: cobra.ExactArgs(1),
+		Args: oneKey,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.loadConfig()
 			if err != nil {
@@ -114,6 +114,20 @@ understudy config explain /registry/cluster.x-k8s.io/machines/prod/worker-1`),
 	}
 	addOutputFlag(cmd, &out)
 	return cmd
+}
+
+// oneKey says what a KEY is to somebody who gave none.
+func oneKey(_ *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return fmt.Errorf(`config explain takes one etcd key, not %d; keys look like
+  /registry/configmaps/NAMESPACE/NAME                  what is built in
+  /registry/namespaces/NAME                            what is in no namespace
+  /registry/cluster.x-k8s.io/machines/NAMESPACE/NAME   what a CRD defines, with its group
+understudy check and simulate print the key beside each object, and all there are:
+  etcdctl get --prefix --keys-only /registry/
+The fields of the configuration itself: docs/configuration.md, or understudy init`, len(args))
 }
 
 type explanation struct {

@@ -60,7 +60,8 @@ func runSync(ctx context.Context, app *app, pair *config.Pair) error {
 	listener, err := net.Listen("tcp", pair.Listen)
 	if err != nil {
 		return &remedy.Error{Op: "listen on " + pair.Listen, Err: err,
-			Remedy: "another daemon may run on this host; set listen in " + pair.File(), Code: remedy.Usage}
+			Remedy: fmt.Sprintf("another daemon of this host may have that port: give this one another address, in the key listen (%s); port 0 takes a free one", pair.At("listen")),
+			Code:   remedy.Usage}
 	}
 	app.log.Info("listening", "address", listener.Addr().String())
 
