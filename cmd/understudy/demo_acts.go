@@ -23,7 +23,7 @@ func (s *stage) fill(ctx context.Context) error {
 	}
 	s.objects = all[:demoObjects]
 	for _, o := range all[demoObjects:] {
-		if o.In {
+		if o.In && o.Alone { // simulate would name orphans
 			s.spare = append(s.spare, o)
 		}
 	}

@@ -242,6 +242,7 @@ func (f demoFacts) writeTable(w io.Writer) error {
 	fmt.Fprintf(&b, "  export UNDERSTUDY_CONFIG=%s\n", f.Config)
 	b.WriteString("  understudy status\n")
 	b.WriteString("  understudy check\n")
+	b.WriteString("  understudy simulate    # yellow: these etcds have no revision floor\n")
 	fmt.Fprintf(&b, "  curl http://%s/check\n", f.Listen)
 	fmt.Fprintf(&b, "  etcdctl --endpoints %s get --prefix --keys-only /registry/   # primary\n", f.Primary.Endpoint)
 	fmt.Fprintf(&b, "  etcdctl --endpoints %s get --prefix --keys-only /registry/   # standby\n", f.Standby.Endpoint)

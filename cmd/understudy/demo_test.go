@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -60,6 +61,10 @@ func TestDemoKeep(t *testing.T) {
 	}
 	if report.Verdict != verify.Consistent {
 		t.Errorf("the pair is %s: %+v", report.Verdict, report)
+	}
+	var simulated bytes.Buffer
+	if err := runSimulate(t.Context(), pair, simulateOptions{limit: 3, output: "table"}, &simulated, io.Discard); err != nil {
+		t.Errorf("%v: what it replicates is not whole:\n%s", err, &simulated)
 	}
 
 	interrupt()

@@ -19,6 +19,8 @@ type Object struct {
 	kv.Pair // as the primary stores it
 	Key     registry.Key
 	In      bool // takes part in the replication
+	Alone   bool // it owns nothing, and nothing owns it: it may come and go
+	meta    registry.Meta
 	digest  Digest
 }
 
@@ -32,6 +34,16 @@ func Generate(n int, encryption *registry.Encryption, view *scope.View) ([]Objec
 		}
 		objects = append(objects, o)
 	}
+	owners := map[string]bool{}
+	for _, o := range objects {
+		for _, owner := range o.meta.Owners {
+			owners[owner.UID] = true
+		}
+	}
+	for i, o := range objects {
+		whole := o.Key.Resource == "namespaces" || o.Key.Resource == "customresourcedefinitions"
+		objects[i].Alone = !whole && len(o.meta.Owners) == 0 && !owners[o.meta.UID]
+	}
 	return objects, nil
 }
 
@@ -42,6 +54,7 @@ func look(view *scope.View, p kv.Pair) (Object, error) {
 	if err != nil {
 		return o, fmt.Errorf("read a generated object: %w", err)
 	}
+	o.meta = seen.Meta
 	if o.In = seen.In; o.In {
 		o.digest = DigestOf(seen.Plain)
 	}
