@@ -42,6 +42,9 @@ type Check struct {
 	Surplus         Keys        `json:"surplus"`
 	Differing       Keys        `json:"differing"`
 	Undecodable     Keys        `json:"undecodable"`
+	// ByResource counts the differing keys, the unlisted as well, by resource and
+	// kind; not in a live answer.
+	ByResource map[string]map[string]int64 `json:"byResource,omitempty"`
 	// Why says what is wrong with the undecodable keys that are listed.
 	Why map[string]string `json:"why,omitempty"`
 	// Opaque counts the encrypted values that are equal as bytes, while no
@@ -194,17 +197,20 @@ func (c Check) WriteText(w io.Writer, describe Describe) error {
 func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 	for _, kind := range []struct {
 		Keys
-		title string
+		name, title string
 	}{
-		{c.Missed, "missed: the primary has them, the standby does not"},
-		{c.Surplus, "surplus: the standby has them, the primary does not"},
-		{c.Differing, "differing: another object on each side"},
-		{c.Undecodable, "undecodable: a value cannot be read"},
+		{c.Missed, "missed", "the primary has them, the standby does not"},
+		{c.Surplus, "surplus", "the standby has them, the primary does not"},
+		{c.Differing, "differing", "another object on each side"},
+		{c.Undecodable, "undecodable", "a value cannot be read"},
 	} {
 		if kind.Count == 0 {
 			continue
 		}
-		fmt.Fprintf(b, "\n%s %s\n", number(kind.Count), kind.title)
+		fmt.Fprintf(b, "\n%s %s: %s\n", number(kind.Count), kind.name, kind.title)
+		if line := CountsLine(c.resources(kind.name)); line != "" && kind.Count > 1 {
+			fmt.Fprintf(b, "  in all %s\n", line)
+		}
 		for _, key := range kind.Keys.Keys {
 			name := describe(key)
 			if name == "" {
@@ -222,6 +228,17 @@ func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 	if c.Summary().Differences() > 0 {
 		b.WriteString("\n")
 	}
+}
+
+// resources counts the keys of one kind.
+func (c Check) resources(kind string) map[string]int64 {
+	counts := map[string]int64{}
+	for resource, kinds := range c.ByResource {
+		if n := kinds[kind]; n > 0 {
+			counts[resource] = n
+		}
+	}
+	return counts
 }
 
 // number writes n with a comma between thousands.

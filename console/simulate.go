@@ -131,8 +131,18 @@ func (f Finding) resourcesLine() string {
 	if f.Count < 2 || len(f.Resources) == 0 {
 		return ""
 	}
-	names := slices.SortedFunc(maps.Keys(f.Resources), func(a, b string) int {
-		return cmp.Or(cmp.Compare(f.Resources[b], f.Resources[a]), cmp.Compare(a, b))
+	line := CountsLine(f.Resources)
+	if own := f.Count - f.Replicated; own > 0 {
+		line += fmt.Sprintf("; %s of them the standby's own", number(own))
+	}
+	return line
+}
+
+// CountsLine writes counts by resource, the largest first: "1,000
+// machines.cluster.x-k8s.io, 4 secrets".
+func CountsLine(counts map[string]int64) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
 	var parts []string
 	for i, name := range names {
@@ -140,11 +150,7 @@ func (f Finding) resourcesLine() string {
 			parts = append(parts, fmt.Sprintf("and of %d other resources", len(names)-i))
 			break
 		}
-		parts = append(parts, number(f.Resources[name])+" "+name)
+		parts = append(parts, number(counts[name])+" "+name)
 	}
-	line := strings.Join(parts, ", ")
-	if own := f.Count - f.Replicated; own > 0 {
-		line += fmt.Sprintf("; %s of them the standby's own", number(own))
-	}
-	return line
+	return strings.Join(parts, ", ")
 }

@@ -149,3 +149,14 @@ func TestMetricsOfADaemonThatWaits(t *testing.T) {
 		}
 	}
 }
+
+// What is too much to be listed is counted by resource.
+func TestCheckCountsByResource(t *testing.T) {
+	c := Check{Verdict: Inconsistent, Missed: Keys{Count: 1200, Keys: []string{"/registry/configmaps/prod/a"}},
+		ByResource: map[string]map[string]int64{"secrets": {"missed": 1000}, "configmaps": {"missed": 200, "surplus": 3}}}
+	var b strings.Builder
+	_ = c.WriteText(&b, describeForTest)
+	if want := "\n1,200 missed: the primary has them, the standby does not\n  in all 1,000 secrets, 200 configmaps\n  ConfigMap prod/a  "; !strings.Contains(b.String(), want) {
+		t.Errorf("no %q in\n%s", want, &b)
+	}
+}

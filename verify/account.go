@@ -199,7 +199,7 @@ func (a *Account) Report(limit int) Report {
 		return r
 	}
 	r = a.base
-	r.Why = nil
+	r.Why, r.ByResource = nil, nil
 	r.Pending = int64(len(a.open))
 	for _, kind := range Kinds {
 		*r.Of(kind) = Keys{Count: a.unnamed[kind], Keys: []string{}}

@@ -35,9 +35,9 @@ type batch struct {
 }
 
 type difference struct {
-	key  string
-	kind Kind
-	why  error
+	key, resource string
+	kind          Kind
+	why           error
 }
 
 type tally struct {
@@ -145,7 +145,8 @@ func (b *batch) compare(view *scope.View, records scope.Records) {
 				b.opaque++
 			}
 			if found.kind != "" {
-				b.different = append(b.different, difference{key, found.kind, found.why})
+				resource, _ := resourceOf(view, key)
+				b.different = append(b.different, difference{key, resource, found.kind, found.why})
 			}
 		}
 		if !t.onPrimary {
@@ -180,6 +181,7 @@ func (b *batch) addTo(r *Report, limit int) {
 	r.Opaque += b.opaque
 	for _, d := range b.different {
 		r.add(d.key, d.kind, d.why, limit)
+		r.count(d.resource, d.kind)
 	}
 	for _, t := range b.resources {
 		sum := r.Scope[t.resource]

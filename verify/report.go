@@ -73,6 +73,9 @@ type Report struct {
 	Surplus     Keys `json:"surplus"`
 	Differing   Keys `json:"differing"`
 	Undecodable Keys `json:"undecodable"`
+	// ByResource counts them all, the unlisted as well, by resource and kind; nil in
+	// the report of an Account.
+	ByResource map[string]map[Kind]int64 `json:"byResource,omitempty"`
 	// Why tells for the listed undecodable keys what is wrong with them.
 	Why map[string]string `json:"why,omitempty"`
 
@@ -152,6 +155,17 @@ func (r *Report) addText(key string, kind Kind, why string, limit int) {
 		}
 		r.Why[key] = why
 	}
+}
+
+// count takes it in under its resource.
+func (r *Report) count(resource string, kind Kind) {
+	if r.ByResource == nil {
+		r.ByResource = map[string]map[Kind]int64{}
+	}
+	if r.ByResource[resource] == nil {
+		r.ByResource[resource] = map[Kind]int64{}
+	}
+	r.ByResource[resource][kind]++
 }
 
 // reason is what is wrong with a key's value, without the key itself.

@@ -212,6 +212,9 @@ func TestRunWithEncryption(t *testing.T) {
 	if diff := cmp.Diff(Keys{Count: 5, Keys: keys}, report.Undecodable); diff != "" || report.Verdict != Inconsistent {
 		t.Errorf("with a wrong key: verdict %q, %s", report.Verdict, diff)
 	}
+	if n := report.ByResource["secrets"][Undecodable]; n != 5 || len(report.ByResource) != 1 {
+		t.Errorf("%v", report.ByResource)
+	}
 	if why := report.Why[keys[0]]; !strings.Contains(why, registry.ErrWrongKey.Error()) || !strings.Contains(why, "on the standby") {
 		t.Errorf("reason %q", why)
 	}

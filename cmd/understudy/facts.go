@@ -16,6 +16,15 @@ func consoleCheck(r verify.Report) console.Check {
 		Why: r.Why, Opaque: r.Opaque, Pending: r.Pending, Notes: r.Notes,
 		Time: r.Started, TookSeconds: r.Took.Seconds(),
 	}
+	for resource, kinds := range r.ByResource {
+		if c.ByResource == nil {
+			c.ByResource = map[string]map[string]int64{}
+		}
+		c.ByResource[resource] = map[string]int64{}
+		for kind, n := range kinds {
+			c.ByResource[resource][string(kind)] = n
+		}
+	}
 	if r.Scope != nil {
 		c.Scope = map[string]console.Resource{}
 		for gr, n := range r.Scope {

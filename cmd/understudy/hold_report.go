@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/hold"
+	"github.com/understudy-dr/understudy/registry"
 )
 
 // holdReport is what is held and, after release and apply, what became of it.
@@ -17,6 +19,8 @@ type holdReport struct {
 	Count   int         `json:"count"`
 	Changed int         `json:"changed"` // how many of them somebody has changed or deleted, or cannot be read
 	Items   []hold.Item `json:"items"`   // cut off at --limit
+	// Resources counts them all.
+	Resources map[string]int64 `json:"resources"`
 	// Workloads of the standby's own that are kept at zero; not those of a Cluster.
 	Workloads []hold.Workload `json:"workloads"`
 	Outcome   *hold.Outcome   `json:"outcome,omitempty"` // of the objects
@@ -29,7 +33,11 @@ type holdReport struct {
 func newHoldReport(h holder, action string, items []hold.Item, workloads []hold.Workload) holdReport {
 	r := holdReport{Workloads: append([]hold.Workload{}, workloads...), Standby: h.pair.Standby.Name, Cluster: h.opts.cluster, Action: action, Count: len(items), describe: describer(h.view)}
 	r.stay = r.Cluster != "" && len(h.pair.Hold.Workloads) > 0
+	r.Resources = map[string]int64{}
 	for _, i := range items {
+		if k, ok := registry.ParseKey(h.view.Scope.RegistryPrefix(), i.Key); ok {
+			r.Resources[k.GroupResource()]++
+		}
 		if i.State != hold.Held && i.State != "" {
 			r.Changed++
 		}
@@ -78,6 +86,9 @@ func (r holdReport) writeList(b *strings.Builder) {
 		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
 	}
 	fmt.Fprintf(b, "\n%d objects are held on %s", r.Count, r.Standby)
+	if line := console.CountsLine(r.Resources); line != "" {
+		b.WriteString(": " + line)
+	}
 	if r.Changed > 0 {
 		fmt.Fprintf(b, "; %d of them are no longer as they were written, and a release would leave them", r.Changed)
 	}
