@@ -23,16 +23,25 @@ func (s *stream) withRecord(c kv.Change, want scope.Wanted) []kv.Change {
 }
 
 // write applies a batch as it fits what stands on the standby. Where an object
-// with local fields changes there meanwhile, it is fitted again.
+// there is not as it was thought to be, it is read, and the batch fitted again.
 func (s *stream) write(ctx context.Context, batch []kv.Change, next sink.Checkpoint) error {
+	doubted := map[string]struct{}{}
 	for attempt := 1; ; attempt++ {
-		writes, unchanged, err := s.fit(ctx, batch)
+		f, err := s.fit(ctx, batch, doubted)
 		if err != nil {
 			return err
 		}
-		err = s.sink.Apply(ctx, writes, next, unchanged...)
-		if !errors.Is(err, sink.ErrChanged) || attempt == fitAttempts {
+		err = s.sink.Apply(ctx, f.writes, next, f.unchanged...)
+		if err == nil {
+			f.remember(s.standing, s.sink.Last().Revision)
+			return nil
+		}
+		var changed *sink.ChangedError
+		if !errors.As(err, &changed) || attempt == fitAttempts {
 			return err
+		}
+		for _, key := range changed.Keys {
+			doubted[key] = struct{}{}
 		}
 	}
 }
@@ -41,50 +50,108 @@ func (s *stream) write(ctx context.Context, batch []kv.Change, next sink.Checkpo
 // again; the standby's controllers write an object a few times at most.
 const fitAttempts = 50
 
+// fitted is a batch as the standby should apply it.
+type fitted struct {
+	writes    []kv.Change
+	unchanged []sink.Unchanged     // what was thought to stand there
+	own       map[string]scope.Own // what is written of objects with local fields
+}
+
+// remember keeps for the next batch how this one left what has local fields.
+func (f *fitted) remember(standing *standing, revision kv.Revision) {
+	for _, c := range f.writes {
+		if own, ok := f.own[c.Key]; ok {
+			standing.put(c.Key, stood{revision, own})
+		} else if c.Delete {
+			standing.forget(c.Key, revision)
+		}
+	}
+}
+
 // fit looks at what stands on the standby. It gives objects their local fields,
 // and says at which revision those were read; and it leaves out deletes that
 // would hit an object of the standby's own: one that is out of scope, under a
 // name that the primary used for one in scope, or the other way round.
-func (s *stream) fit(ctx context.Context, batch []kv.Change) (writes []kv.Change, unchanged []sink.Unchanged, err error) {
-	var keys []string
+//
+// What the stream wrote itself, and what the primary has just created, is taken
+// to stand there as it was left, unless it is doubted.
+func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]struct{}) (fitted, error) {
+	var toRead []string
+	known := map[string]stood{}
 	for _, c := range batch {
-		if c.Delete && s.view.Scope.Key(c.Key) != scope.Out || !c.Delete && s.view.HasLocal(c.Key) {
-			keys = append(keys, c.Key)
+		if !s.concerns(c) {
+			continue
 		}
+		object, remembered := s.standing.get(c.Key)
+		if _, doubt := doubted[c.Key]; doubt || !remembered && !c.Created {
+			toRead = append(toRead, c.Key)
+			continue
+		}
+		known[c.Key] = object
 	}
-	if len(keys) == 0 {
-		return batch, nil, nil
+	if len(toRead) == 0 && len(known) == 0 {
+		return fitted{writes: batch}, nil
 	}
+	there, err := s.readStanding(ctx, toRead)
+	if err != nil {
+		return fitted{}, err
+	}
+	f := fitted{own: map[string]scope.Own{}}
+	for _, c := range batch {
+		if !s.concerns(c) {
+			f.writes = append(f.writes, c)
+			continue
+		}
+		object, remembered := known[c.Key]
+		have := there[c.Key]
+		if !remembered {
+			object = stood{have.ModRevision, s.view.Own(c.Key, have.Value)}
+		}
+		switch exists := object.revision != 0; {
+		case c.Delete && s.foreign(c.Key):
+			continue // never was the primary's: what it deletes there is out of scope
+		case c.Delete && exists && !remembered && s.standsApart(have):
+			continue
+		case c.Delete:
+		case exists:
+			if c.Value, err = s.view.Keep(c.Key, c.Value, object.own); err != nil {
+				return fitted{}, unreadable(c.Key, err)
+			}
+			f.own[c.Key] = object.own
+		default:
+			f.own[c.Key] = s.view.Own(c.Key, c.Value)
+		}
+		f.unchanged = append(f.unchanged, sink.Unchanged{Key: c.Key, Revision: object.revision})
+		f.writes = append(f.writes, c)
+	}
+	return f, nil
+}
+
+// concerns reports whether a change depends on what stands on the standby.
+func (s *stream) concerns(c kv.Change) bool {
+	if c.Delete {
+		return s.view.Scope.Key(c.Key) != scope.Out
+	}
+	return s.view.HasLocal(c.Key)
+}
+
+// standsApart reports whether an object of the standby is out of scope.
+func (s *stream) standsApart(have kv.Pair) bool {
+	object, err := s.view.InStandby(have.Key, have.Value)
+	return err == nil && !object.In
+}
+
+// readStanding reads what stands on the standby now.
+func (s *stream) readStanding(ctx context.Context, keys []string) (map[string]kv.Pair, error) {
 	there := map[string]kv.Pair{}
 	for part := range slices.Chunk(keys, readAgainMax) {
 		pairs, err := source.Get(ctx, s.standby, part, 0)
 		if err != nil {
-			return nil, nil, fmt.Errorf("read what is to be written over on the standby: %w", err)
+			return nil, fmt.Errorf("read what is to be written over on the standby: %w", err)
 		}
 		for _, p := range pairs {
 			there[p.Key] = p
 		}
 	}
-	for _, c := range batch {
-		have, exists := there[c.Key]
-		switch {
-		case c.Delete && s.view.Scope.Key(c.Key) != scope.Out:
-			if s.foreign(c.Key) {
-				continue // never was the primary's: what it deletes there is out of scope
-			}
-			if object, err := s.view.InStandby(c.Key, have.Value); exists && err == nil && !object.In {
-				continue
-			}
-			unchanged = append(unchanged, sink.Unchanged{Key: c.Key, Revision: have.ModRevision})
-		case !c.Delete && s.view.HasLocal(c.Key):
-			if exists {
-				if c.Value, err = s.view.Keep(c.Key, c.Value, have.Value); err != nil {
-					return nil, nil, unreadable(c.Key, err)
-				}
-			}
-			unchanged = append(unchanged, sink.Unchanged{Key: c.Key, Revision: have.ModRevision})
-		}
-		writes = append(writes, c)
-	}
-	return writes, unchanged, nil
+	return there, nil
 }

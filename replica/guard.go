@@ -42,7 +42,7 @@ func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from
 				operator = operator || e.Changes[stop].Key == sink.OperatorKey
 			}
 			for _, c := range e.Changes[start:stop] {
-				if inScope(view, c) {
+				if inScope(view, c, ours) {
 					w := Write{Key: c.Key, Revision: c.Revision, Deleted: c.Delete, Created: c.Created, Foreign: !ours, Operator: operator}
 					if w.Foreign {
 						w.value = c.Value
@@ -58,15 +58,13 @@ func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from
 }
 
 // inScope decides about a write on the standby. A deletion whose object only
-// could tell counts as in scope; comparing the key shows what it was.
-func inScope(view *scope.View, c kv.Change) bool {
-	switch view.Scope.Key(c.Key) {
-	case scope.Out:
-		return false
-	case scope.In:
-		return true
-	}
-	if c.Delete {
+// could tell counts as in scope; comparing the key shows what it was. What the
+// replication puts where only the object could tell is in scope.
+func inScope(view *scope.View, c kv.Change, ours bool) bool {
+	switch verdict := view.Scope.Key(c.Key); {
+	case verdict != scope.AskObject:
+		return verdict == scope.In
+	case c.Delete || ours:
 		return true
 	}
 	object, _ := view.InStandby(c.Key, c.Value)

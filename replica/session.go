@@ -28,6 +28,7 @@ type session struct {
 	until            kv.Revision // end when it is reached; 0 = never
 	seen             kv.Revision // of the standby: a copy has looked at all that others created up to it; 0 = no copy
 	foreign          foreignKeys
+	standing         standing
 	trip             *role.Trip // the record, as it was read last
 	accepted         acceptance // what the primary deleted and an operator has accepted
 }
@@ -162,13 +163,14 @@ func (s *session) stream(ctx context.Context) error {
 
 // newStream makes the stream from the sink's checkpoint on.
 func (s *session) newStream() *stream {
+	s.standing.reset()
 	st := &stream{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, until: s.until,
 		observe: s.advance,
 		heard:   s.heard,
 		settled: s.account.lag.has, distrust: s.distrust,
 		adopt:   s.foreign.adopt,
-		foreign: s.foreign.has,
+		foreign: s.foreign.has, standing: &s.standing,
 		guarded: func() kv.Revision { return s.ledger.unmended(s.foreign.complete()) },
 		breaker: newBreaker(s.Breaker, s.accepted),
 		census:  census{standby: s.standby, view: s.View, limits: s.Breaker, foreign: s.foreign.has},
@@ -266,6 +268,11 @@ var errNotReplicating = errors.New("nobody watches the standby while replication
 func (s *session) guard(ctx context.Context, from kv.Revision) {
 	for ctx.Err() == nil {
 		err := guard(ctx, s.standby, s.View, from, func(writes []Write, through kv.Revision) error {
+			for _, w := range writes {
+				if w.Foreign {
+					s.standing.forget(w.Key, w.Revision)
+				}
+			}
 			// The record first: where it fails, the same writes come again.
 			if err := s.rememberForeign(ctx, writes); err != nil {
 				return err

@@ -30,8 +30,9 @@ type stream struct {
 	adopt            func(key string) bool // see foreignKeys.adopt
 	foreign          func(key string) bool // recorded as created by somebody else
 	guarded          func() kv.Revision    // see foreignKeys.complete
-	outside          map[string]struct{}   // keys that only their metadata leaves out
-	heard            func(kv.Revision)     // the watch has delivered everything through this revision
+	standing         *standing
+	outside          map[string]struct{} // keys that only their metadata leaves out
+	heard            func(kv.Revision)   // the watch has delivered everything through this revision
 	breaker          *breaker
 	census           census
 	marked           map[string]struct{}                          // objects known to be marked for deletion

@@ -6,9 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
+
+	kjson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/understudy-dr/understudy/registry"
 )
@@ -32,7 +33,7 @@ type Locals struct {
 
 type localField struct {
 	Local // that it comes from
-	path  []string
+	path  registry.Path
 }
 
 // defaultLocals: what the standby's own controllers write for objects that are
@@ -156,18 +157,25 @@ func (l *Locals) fields(groupResource string) []localField {
 }
 
 // paths are those of one object's local fields.
-func (l *Locals) paths(groupResource string, object registry.Fields) [][]string {
-	var out [][]string
+func (l *Locals) paths(groupResource string, object []byte) ([]registry.Path, error) {
+	var out []registry.Path
+	var meta registry.Meta
 	for _, f := range l.fields(groupResource) {
-		if kind, _ := object["type"].(string); f.Types == nil || slices.Contains(f.Types, kind) {
+		if f.Types != nil && meta.Kind == "" {
+			var err error
+			if meta, err = registry.ReadMeta(object); err != nil {
+				return nil, err
+			}
+		}
+		if f.Types == nil || slices.Contains(f.Types, meta.Type) {
 			out = append(out, f.path)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // parsePointer takes a JSON pointer apart.
-func parsePointer(pointer string) ([]string, error) {
+func parsePointer(pointer string) (registry.Path, error) {
 	if !strings.HasPrefix(pointer, "/") || pointer == "/" {
 		return nil, fmt.Errorf("%q is no JSON pointer to a field: write it as /status or /metadata/annotations/a.example.com~1b", pointer)
 	}
@@ -186,37 +194,63 @@ func (l *Locals) Concerns(groupResource string) bool {
 	return len(l.fields(groupResource)) > 0
 }
 
-// Keep gives want with the local fields of have, the object as the standby
-// has it. An object that cannot be edited without loss is given as it is: then
-// the primary's values stand in its local fields.
-func (l *Locals) Keep(groupResource string, want, have []byte) ([]byte, error) {
-	if !l.Concerns(groupResource) {
+// Own is what an object has in its local fields. The zero Own is that of an
+// object that does not exist or cannot be read.
+type Own struct {
+	parts string // as JSON
+}
+
+// Size is how many bytes it takes.
+func (o Own) Size() int { return len(o.parts) }
+
+// Own reads an object's local fields.
+func (l *Locals) Own(groupResource string, object []byte) (Own, error) {
+	paths, err := l.paths(groupResource, object)
+	if err != nil {
+		return Own{}, err
+	}
+	return own(object, paths)
+}
+
+func own(object []byte, paths []registry.Path) (Own, error) {
+	parts, err := registry.ReadParts(object, paths)
+	if err != nil {
+		return Own{}, err
+	}
+	raw, err := json.Marshal(parts)
+	if err != nil {
+		return Own{}, fmt.Errorf("local fields: %w", err)
+	}
+	return Own{string(raw)}, nil
+}
+
+// Keep gives want with the local fields that the standby's object has. An
+// object that cannot be edited without loss is given as it is: then the
+// primary's values stand in its local fields.
+func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, error) {
+	if standby == (Own{}) {
 		return want, nil
 	}
-	to, err := registry.ReadFields(want)
+	paths, err := l.paths(groupResource, want)
 	if err != nil {
 		return nil, err
 	}
-	paths := l.paths(groupResource, to)
-	if len(paths) == 0 {
-		return want, nil
-	}
-	from, err := registry.ReadFields(have)
+	primary, err := own(want, paths)
 	if err != nil {
-		return want, nil // what the standby has is broken; nothing of it is worth keeping
+		return nil, err
 	}
-	changed := false
-	for _, path := range paths {
-		if reflect.DeepEqual(find(map[string]any(to), path), find(map[string]any(from), path)) {
-			continue
-		}
-		to, _ = take(map[string]any(to), map[string]any(from), path).(map[string]any)
-		changed = true
-	}
-	if !changed {
+	if primary == standby {
 		return want, nil // to the byte
 	}
-	kept, err := registry.WriteFields(to, want)
+	var parts registry.Fields
+	if err := kjson.Unmarshal([]byte(standby.parts), (*map[string]any)(&parts)); err != nil {
+		return nil, fmt.Errorf("local fields: %w", err)
+	}
+	object, err := registry.ReadFields(want)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := registry.WriteFields(registry.ReplaceParts(object, parts, paths), want)
 	if err != nil {
 		return want, nil
 	}
@@ -231,19 +265,16 @@ func (l *Locals) Equal(groupResource string, a, b []byte) bool {
 	if !l.Concerns(groupResource) {
 		return false
 	}
-	left, err := registry.ReadFields(a)
+	paths, err := l.paths(groupResource, a)
 	if err != nil {
 		return false
 	}
-	right, err := registry.ReadFields(b)
-	if err != nil {
+	left, errA := registry.ReadFields(a)
+	right, errB := registry.ReadFields(b)
+	if errA != nil || errB != nil {
 		return false
 	}
-	for _, path := range l.paths(groupResource, left) {
-		left, _ = take(map[string]any(left), nil, path).(map[string]any)
-		right, _ = take(map[string]any(right), nil, path).(map[string]any)
-	}
-	x, errX := registry.WriteFields(left, a)
-	y, errY := registry.WriteFields(right, a)
+	x, errX := registry.WriteFields(registry.ReplaceParts(left, nil, paths), a)
+	y, errY := registry.WriteFields(registry.ReplaceParts(right, nil, paths), b)
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }

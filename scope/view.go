@@ -140,11 +140,26 @@ func (v *View) HasLocal(key string) bool {
 	return ok && v.Locals.Concerns(parsed.GroupResource())
 }
 
-// Keep gives the value want, which the standby should store at key, with the
-// local fields of what it has stored there. Both are as stored on the standby.
-func (v *View) Keep(key string, want, have []byte) ([]byte, error) {
+// Own reads the local fields of what the standby has stored at key. What cannot
+// be read there gives the zero Own.
+func (v *View) Own(key string, stored []byte) Own {
 	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
 	if !ok || !v.Locals.Concerns(parsed.GroupResource()) {
+		return Own{}
+	}
+	plain, err := v.Recoder.PlainOfStandby(parsed.GroupResource(), key, stored)
+	if err != nil {
+		return Own{}
+	}
+	own, _ := v.Locals.Own(parsed.GroupResource(), plain)
+	return own
+}
+
+// Keep gives the value want, which the standby should store at key, with the
+// local fields that its object has.
+func (v *View) Keep(key string, want []byte, own Own) ([]byte, error) {
+	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	if !ok || own == (Own{}) || !v.Locals.Concerns(parsed.GroupResource()) {
 		return want, nil
 	}
 	gr := parsed.GroupResource()
@@ -152,13 +167,12 @@ func (v *View) Keep(key string, want, have []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
-	having, err := v.Recoder.PlainOfStandby(gr, key, have)
-	if err != nil {
-		return want, nil // what cannot be read there has nothing to keep
-	}
-	kept, err := v.Locals.Keep(gr, wanted, having)
+	kept, err := v.Locals.Keep(gr, wanted, own)
 	if err != nil {
 		return nil, fmt.Errorf("%s (%s): %w", key, parsed, err)
+	}
+	if bytes.Equal(kept, wanted) {
+		return want, nil
 	}
 	return v.store(key, parsed, kept, want)
 }

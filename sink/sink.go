@@ -38,6 +38,19 @@ var (
 	ErrNoSpace = errors.New("the standby's etcd is out of space")
 )
 
+// ChangedError is ErrChanged with the keys.
+type ChangedError struct{ Keys []string }
+
+func (e *ChangedError) Error() string {
+	if len(e.Keys) == 1 {
+		return fmt.Sprintf("%v: %s", ErrChanged, e.Keys[0])
+	}
+	return fmt.Sprintf("%v: %s and %d more", ErrChanged, e.Keys[0], len(e.Keys)-1)
+}
+
+// Is makes it an ErrChanged.
+func (e *ChangedError) Is(target error) bool { return target == ErrChanged }
+
 // Unchanged demands that a key of the standby still stands as it was read.
 type Unchanged struct {
 	Key      string
@@ -242,14 +255,18 @@ func (s *Sink) refused(resp *pb.TxnResponse, unchanged []Unchanged) error {
 		raw, revision = string(kvs[0].Value), kv.Revision(kvs[0].ModRevision)
 	}
 	if raw == s.last.raw && (s.last.Phase == Copying || revision == s.last.Revision) {
+		var changed []string
 		for i, u := range unchanged {
 			var now kv.Revision
 			if kvs := resp.Responses[1+i].GetResponseRange().Kvs; len(kvs) > 0 {
 				now = kv.Revision(kvs[0].ModRevision)
 			}
 			if now != u.Revision {
-				return fmt.Errorf("%w: %s", ErrChanged, u.Key)
+				changed = append(changed, u.Key)
 			}
+		}
+		if len(changed) > 0 {
+			return &ChangedError{changed}
 		}
 		return ErrFenced
 	}

@@ -62,7 +62,7 @@ func newObjects(path string) (*objects, error) {
 	return o, nil
 }
 
-// newView is the view of the default configuration.
+// newView is the view of the default configuration, but without holds.
 func newView() (*scope.View, error) {
 	s, err := scope.New(scope.Config{})
 	if err != nil {
@@ -72,7 +72,11 @@ func newView() (*scope.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scope.View{Scope: s, Recoder: registry.NewRecoder(e, e)}, nil
+	l, err := scope.NewLocals(scope.DefaultLocals(scope.DefaultProfile))
+	if err != nil {
+		return nil, err
+	}
+	return &scope.View{Scope: s, Recoder: registry.NewRecoder(e, e), Locals: l}, nil
 }
 
 func (o *objects) close() {

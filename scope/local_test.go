@@ -39,7 +39,7 @@ func TestPausedIsTheStandbysOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, resource := range []string{"machines.cluster.x-k8s.io", "vspheremachines.infrastructure.cluster.x-k8s.io"} {
-				kept, err := locals.Keep(resource, tc.primary, tc.standby)
+				kept, err := keep(t, locals, resource, tc.primary, tc.standby)
 				if err != nil || string(kept) != string(tc.kept) {
 					t.Errorf("%s: Keep: %s, %v\nwant %s", resource, kept, err, tc.kept)
 				}
@@ -71,7 +71,7 @@ func TestDefinitionsKeepTheStandbysCABundle(t *testing.T) {
 			return `{"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"CustomResourceDefinition","spec":{"conversion":{"webhookClientConfig":{"caBundle":"` + bundle + `"}}}}` + "\n"
 		},
 	} {
-		kept, err := locals.Keep("customresourcedefinitions.apiextensions.k8s.io", []byte(object("TW9zY293")), []byte(object("U1BC")))
+		kept, err := keep(t, locals, "customresourcedefinitions.apiextensions.k8s.io", []byte(object("TW9zY293")), []byte(object("U1BC")))
 		if err != nil || string(kept) != object("U1BC") {
 			t.Errorf("%s: Keep: %s, %v", name, kept, err)
 		}
@@ -85,7 +85,7 @@ func TestLocalFieldsInLists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := locals.Keep("a.b",
+	kept, err := keep(t, locals, "a.b",
 		[]byte(`{"apiVersion":"v1","kind":"K","spec":{"ports":[{"name":"web","port":1,"host":"x"},{"name":"ssh","port":2}]}}`),
 		[]byte(`{"apiVersion":"v1","kind":"K","spec":{"ports":[{"name":"ssh","port":4},{"name":"web","port":3,"host":"y"},{"name":"other"}]}}`))
 	if err != nil {
@@ -105,4 +105,14 @@ func TestLocalFieldsInLists(t *testing.T) {
 	if ports := got.Spec.Ports; len(ports) != 2 || ports[0].Port != 3 || ports[0].Host != "x" || ports[1].Port != 2 {
 		t.Errorf("kept %s", kept)
 	}
+}
+
+// keep gives want with the local fields of have.
+func keep(t *testing.T, locals *scope.Locals, resource string, want, have []byte) ([]byte, error) {
+	t.Helper()
+	own, err := locals.Own(resource, have)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return locals.Keep(resource, want, own)
 }
