@@ -58,6 +58,13 @@ type Span struct {
 // second; a stream that answers nothing for ten is given up with ErrSilent. A
 // member that has lost its leader ends the stream (etcd's "require leader").
 func Watch(caller context.Context, client *clientv3.Client, span Span, deliver func(Events) error) error {
+	return watch(caller, client, span, 0, deliver)
+}
+
+// watch is Watch; where enough is not 0, it is told to send no further batch
+// after the first that holds everything up to that revision. Until etcd is told,
+// it reads batch after batch for a watch that has to catch up.
+func watch(caller context.Context, client *clientv3.Client, span Span, enough kv.Revision, deliver func(Events) error) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(caller))
 	defer cancel()
 	stream, err := pb.NewWatchClient(client.ActiveConnection()).Watch(ctx, grpc.MaxCallRecvMsgSize(maxMessage))
@@ -91,7 +98,7 @@ func Watch(caller context.Context, client *clientv3.Client, span Span, deliver f
 			}
 		}
 	}()
-	err = pump(ctx, stream, received, span, deliver)
+	err = pump(ctx, stream, received, span, enough, deliver)
 	cancel()
 	for range received { //nolint:revive // waits for the receiver
 	}
@@ -103,7 +110,7 @@ func Watch(caller context.Context, client *clientv3.Client, span Span, deliver f
 
 var errStreamEnded = errors.New("stream ended")
 
-func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.WatchResponse, span Span, deliver func(Events) error) error {
+func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.WatchResponse, span Span, enough kv.Revision, deliver func(Events) error) error {
 	parts := assembler{from: span.From}
 	through := span.From - 1
 	_ = stream.Send(progressRequest()) // answered as soon as the watch has caught up
@@ -130,6 +137,12 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 			if resp.Created {
 				continue
 			}
+			if enough != 0 && len(resp.Events) > 0 && kv.Revision(resp.Header.Revision) >= enough {
+				enough = 0
+				if err := stream.Send(cancelRequest(resp.WatchId)); err != nil {
+					tick.Stop() // as below
+				}
+			}
 			events, whole := parts.add(resp)
 			if !whole {
 				continue
@@ -151,6 +164,10 @@ func pump(ctx context.Context, stream pb.Watch_WatchClient, received <-chan *pb.
 
 func progressRequest() *pb.WatchRequest {
 	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
+}
+
+func cancelRequest(id int64) *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}}
 }
 
 // assembler joins the fragments of a response that was too large for one
