@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
+	kjson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/understudy-dr/understudy/registry"
 )
@@ -21,6 +22,7 @@ type Hold struct {
 	Resources []string        // "plural.group", no patterns
 	Patch     json.RawMessage // a JSON object
 	Origin    string          // "profile management-cluster"; "" = "hold.objects[N]", its place among those without one
+	patch     map[string]any  // Patch, read
 }
 
 // Holds are all holds of a pair. The zero Holds hold nothing.
@@ -62,14 +64,13 @@ func NewHolds(holds []Hold) (*Holds, error) {
 			hold.Origin = fmt.Sprintf("hold.objects[%d]", configured)
 			configured++
 		}
-		var patch map[string]any
-		if err := json.Unmarshal(hold.Patch, &patch); err != nil {
+		if err := kjson.Unmarshal(hold.Patch, &hold.patch); err != nil {
 			return nil, &RuleError{Field: hold.Origin + ".patch", Err: fmt.Errorf("must be a JSON object: %w", err)}
-		} else if patch == nil {
+		} else if hold.patch == nil {
 			return nil, &RuleError{Field: hold.Origin + ".patch", Err: errors.New("must be a JSON object")}
 		}
 		for _, field := range []string{"metadata", "apiVersion", "kind"} {
-			if _, identity := patch[field]; identity {
+			if _, identity := hold.patch[field]; identity {
 				return nil, &RuleError{Field: hold.Origin + ".patch", Err: fmt.Errorf("must not touch %s: a held object stays the same object", field)}
 			}
 		}
@@ -77,7 +78,7 @@ func NewHolds(holds []Hold) (*Holds, error) {
 			return nil, &RuleError{Field: hold.Origin + ".resources", Err: err}
 		}
 		for _, gr := range hold.Resources {
-			if len(patch) == 0 {
+			if len(hold.patch) == 0 {
 				delete(h.of, gr)
 				continue
 			}
@@ -157,25 +158,15 @@ func (h *Holds) Apply(groupResource string, plain []byte) (held []byte, changed 
 	if err != nil {
 		return nil, false, fmt.Errorf("hold: %w", err)
 	}
-	document, err := json.Marshal(fields)
-	if err != nil {
-		return nil, false, fmt.Errorf("hold: %w", err)
-	}
-	patched := document
+	patched := any(map[string]any(fields))
 	for _, hold := range h.of[groupResource] {
-		if patched, err = jsonpatch.MergePatch(patched, hold.Patch); err != nil {
-			return nil, false, fmt.Errorf("hold: %w", err)
-		}
+		patched = merged(patched, hold.patch)
 	}
-	if jsonpatch.Equal(document, patched) {
+	if reflect.DeepEqual(patched, any(map[string]any(fields))) {
 		return plain, false, nil
 	}
-	changedFields, err := registry.ReadFields(patched)
-	if err != nil {
-		return nil, false, fmt.Errorf("hold: %w", err)
-	}
 	// The original is kept beside it, so nothing is lost for good.
-	held, err = registry.WriteKnownFields(changedFields, plain)
+	held, err = registry.WriteKnownFields(patched.(map[string]any), plain)
 	if err != nil {
 		return nil, false, fmt.Errorf("hold: %w", err)
 	}
