@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -92,5 +93,46 @@ func TestFollowFromACompactedRevision(t *testing.T) {
 	err := source.Follow(t.Context(), client, span(2), func(source.Events) error { return nil })
 	if !errors.Is(err, source.ErrCompacted) {
 		t.Fatalf("%v, want ErrCompacted", err)
+	}
+}
+
+// While windows wait for their turn, etcd reads no more of the history for
+// them than they hold.
+func TestFollowReadsHistoryOnce(t *testing.T) {
+	etcd := testkit.StartEtcd(t)
+	client := etcd.Client()
+	var last kv.Revision
+	for range 12_000 {
+		resp, err := client.Put(t.Context(), "/registry/a", "v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = kv.Revision(resp.Header.Revision)
+	}
+	read := func() (events, behind float64) {
+		m := etcd.Metrics()
+		return m["etcd_debugging_mvcc_events_total"] + m["etcd_debugging_mvcc_pending_events_total"], m["etcd_debugging_mvcc_slow_watcher_total"]
+	}
+	before, _ := read()
+	first := true
+	err := source.Follow(t.Context(), client, span(2), func(e source.Events) error {
+		if first {
+			first = false
+			testkit.Eventually(t, time.Minute, "etcd to have read whatever it reads without being asked again", func() (bool, string) {
+				n, behind := read()
+				return n-before >= 8*900 && behind == 0, fmt.Sprintf("%v events, %v watches behind", n-before, behind)
+			})
+		}
+		if e.Through >= last {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		t.Fatal(err)
+	}
+	// Where a watch is told late that it is enough, etcd has read its second batch.
+	if n, _ := read(); n-before > 2.5*float64(last) {
+		t.Errorf("etcd read %v events for a history of %d", n-before, last)
 	}
 }

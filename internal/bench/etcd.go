@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net/http"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -170,33 +167,16 @@ const (
 )
 
 func readCounters(ctx context.Context, e *etcdproc.Cluster) (counters, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.Endpoints()[0]+"/metrics", nil)
+	c, err := e.Metrics(ctx)
 	if err != nil {
 		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	c := counters{}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		name, value, ok := strings.Cut(lines.Text(), " ")
-		if !ok || strings.HasPrefix(name, "#") {
-			continue
-		}
-		name, _, _ = strings.Cut(name, "{")
-		if n, err := strconv.ParseFloat(value, 64); err == nil {
-			c[name] += n
-		}
 	}
 	for _, name := range []string{ranges, puts, deletes, bytesSent, events} {
 		if _, ok := c[name]; !ok {
 			return nil, fmt.Errorf("etcd has no counter %s", name)
 		}
 	}
-	return c, lines.Err()
+	return c, nil
 }
 
 // since is how much each counter has grown.

@@ -243,6 +243,14 @@ func (e *Etcd) LogPath(i int) string { return e.cluster.LogPath(i) }
 // Pids are the process IDs of the members.
 func (e *Etcd) Pids() []int { return e.cluster.Pids() }
 
+// Metrics are the first member's own; see etcdproc.
+func (e *Etcd) Metrics() map[string]float64 {
+	e.t.Helper()
+	all, err := e.cluster.Metrics(e.t.Context())
+	e.must("read the metrics of", err)
+	return all
+}
+
 // RSS is the resident memory of the running members together, in bytes.
 func (e *Etcd) RSS() int64 {
 	e.t.Helper()
