@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
@@ -79,21 +81,30 @@ func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, f F
 
 // heed returns errPaused when an operator pauses replication, and nil when ctx
 // ends. The fence keeps a paused session from writing, but one that has nothing
-// to write would not notice, and say that it streams.
+// to write would not notice, and say that it streams. It watches instead of asking
+// again and again, which would burden a standby that is only just back.
 func (s *session) heed(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+	for ctx.Err() == nil {
+		if p := s.paused(ctx); p != nil {
+			return refusePause(p)
+		}
+		_ = newBackoff(time.Second, time.Second).sleep(ctx)
+	}
+	return nil
+}
+
+// paused is the order to pause as soon as there is one; nil = the watch has ended.
+func (s *session) paused(ctx context.Context) *role.Pause {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for resp := range s.standby.Watch(ctx, role.PausedKey, clientv3.WithCreatedNotify()) {
+		if resp.Err() != nil {
 			return nil
 		}
-		attempt, cancel := context.WithTimeout(ctx, lookValid/2)
-		pause, err := role.ReadPause(attempt, s.standby)
-		cancel()
-		if err == nil && pause != nil {
-			return refusePause(pause)
+		// Also what was ordered before the watch began.
+		if p, err := role.ReadPause(ctx, s.standby); err != nil || p != nil {
+			return p
 		}
 	}
+	return nil
 }
