@@ -57,7 +57,7 @@ a difference or the standby lacks what it should have.`,
 // What is shown.
 const (
 	demoObjects  = 5000
-	demoSpare    = 2000 // of which those that are alone are created while it runs
+	demoSpare    = 500 // at most, to be created while it runs
 	demoWriters  = 4
 	demoInterval = 8 * time.Millisecond // between two writes of one writer
 	demoStream   = 3 * time.Second      // for how long the lag is measured

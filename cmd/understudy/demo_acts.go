@@ -21,10 +21,14 @@ func (s *stage) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.objects = all[:demoObjects]
-	for _, o := range all[demoObjects:] {
-		if o.In && o.Alone { // simulate would name orphans
+	// What comes and goes later leaves no orphans, and has its Namespace: simulate
+	// would name them.
+	for i, o := range all {
+		switch {
+		case i%3 == 0 && o.In && o.Alone && o.Key.Namespace != "" && len(s.spare) < demoSpare:
 			s.spare = append(s.spare, o)
+		case len(s.objects) < demoObjects:
+			s.objects = append(s.objects, o)
 		}
 	}
 	f := &s.facts.Filled

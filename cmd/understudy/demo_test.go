@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/understudy-dr/understudy/verify"
@@ -63,8 +64,9 @@ func TestDemoKeep(t *testing.T) {
 		t.Errorf("the pair is %s: %+v", report.Verdict, report)
 	}
 	var simulated bytes.Buffer
-	if err := runSimulate(t.Context(), pair, simulateOptions{limit: 3, output: "table"}, &simulated, io.Discard); err != nil {
-		t.Errorf("%v: what it replicates is not whole:\n%s", err, &simulated)
+	err = runSimulate(t.Context(), pair, simulateOptions{limit: 3, output: "table"}, &simulated, io.Discard)
+	if text := simulated.String(); err != nil || strings.Count(text, "YELLOW") != 1 || !strings.Contains(text, "[revision-floor-missing]") {
+		t.Errorf("%v: what it replicates is not whole:\n%s", err, text)
 	}
 
 	interrupt()
