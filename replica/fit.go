@@ -108,11 +108,17 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 			object = stood{have.ModRevision, s.view.Own(c.Key, have.Value)}
 		}
 		switch exists := object.revision != 0; {
-		case c.Delete && s.foreign(c.Key):
-			continue // never was the primary's: what it deletes there is out of scope
-		case c.Delete && exists && !remembered && s.standsApart(have):
-			continue
 		case c.Delete:
+			apart, err := s.apart(ctx, c.Key)
+			if err != nil {
+				return fitted{}, err
+			}
+			if apart || exists && !remembered && s.isOutOfScope(have) {
+				continue // never was the primary's: what it deletes there is out of scope
+			}
+			if s.adopt(c.Key) { // recorded too late
+				f.writes = append(f.writes, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
+			}
 		case exists:
 			if c.Value, err = s.view.Keep(c.Key, c.Value, object.own); err != nil {
 				return fitted{}, unreadable(c.Key, err)
@@ -135,8 +141,8 @@ func (s *stream) concerns(c kv.Change) bool {
 	return s.view.HasLocal(c.Key)
 }
 
-// standsApart reports whether an object of the standby is out of scope.
-func (s *stream) standsApart(have kv.Pair) bool {
+// isOutOfScope reports whether an object of the standby is.
+func (s *stream) isOutOfScope(have kv.Pair) bool {
 	object, err := s.view.InStandby(have.Key, have.Value)
 	return err == nil && !object.In
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -74,10 +76,16 @@ func (f *foreignKeys) loaded() bool {
 }
 
 func (f *foreignKeys) has(key string) bool {
+	_, recorded := f.get(key)
+	return recorded
+}
+
+// get gives the revision of the standby after which key was recorded.
+func (f *foreignKeys) get(key string) (kv.Revision, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_, recorded := f.keys[key]
-	return recorded
+	after, recorded := f.keys[key]
+	return after, recorded
 }
 
 // covers reports whether key was recorded after it was created at the given
@@ -135,7 +143,7 @@ func (s *session) rememberForeign(ctx context.Context, writes []Write) error {
 }
 
 // remember records a key, created on the standby at the given revision, unless
-// the primary has it.
+// the primary has it, or the replication has written it since.
 func (s *session) remember(ctx context.Context, key string, created kv.Revision) error {
 	if !s.foreign.loaded() {
 		return nil
@@ -151,11 +159,88 @@ func (s *session) remember(ctx context.Context, key string, created kv.Revision)
 			return nil
 		}
 	}
-	if err := s.sink.Put(ctx, surplusKey(key), ""); err != nil {
-		return fmt.Errorf("record %s as surplus: %w", key, err)
+	for attempt := 1; ; attempt++ {
+		ours, last, err := oursSince(ctx, s.standby, key, 0)
+		if err != nil || ours || last == 0 {
+			return err
+		}
+		err = s.sink.Put(ctx, surplusKey(key), "", sink.Unchanged{Key: key, Revision: last})
+		switch {
+		case err == nil:
+			s.foreign.add(key, max(created, last))
+			return nil
+		case !errors.Is(err, sink.ErrChanged) || attempt == fitAttempts:
+			return fmt.Errorf("record %s as surplus: %w", key, err)
+		}
 	}
-	s.foreign.add(key, created)
-	return nil
+}
+
+// standsApart reports whether a key was recorded, and the replication has not
+// written it since. It may have been about to when the record was made.
+func (s *session) standsApart(ctx context.Context, key string) (bool, error) {
+	recorded, ok := s.foreign.get(key)
+	if !ok {
+		return false, nil
+	}
+	ours, _, err := oursSince(ctx, s.standby, key, recorded)
+	return !ours, err
+}
+
+// historyPatience is how many writes of one key are looked back at.
+const historyPatience = 1000
+
+// oursSince reports whether the replication has written a key of the standby
+// after a revision, since the key was created there, and when anybody wrote it
+// last; 0 = it is not there. History that is no longer kept, or longer than
+// historyPatience, does not speak for the replication.
+func oursSince(ctx context.Context, standby *clientv3.Client, key string, since kv.Revision) (ours bool, last kv.Revision, _ error) {
+	write, err := keyAt(ctx, standby, key, 0)
+	if err != nil || write == nil {
+		return false, 0, err
+	}
+	last = kv.Revision(write.ModRevision)
+	for range historyPatience {
+		at := kv.Revision(write.ModRevision)
+		if at <= since {
+			break
+		}
+		checkpoint, err := keyAt(ctx, standby, sink.CheckpointKey, at)
+		if errors.Is(err, source.ErrCompacted) {
+			break
+		}
+		if err != nil {
+			return false, 0, err
+		}
+		if checkpoint != nil && checkpoint.ModRevision == int64(at) {
+			return true, last, nil
+		}
+		if write.CreateRevision == write.ModRevision {
+			break
+		}
+		if write, err = keyAt(ctx, standby, key, at-1); errors.Is(err, source.ErrCompacted) {
+			break
+		}
+		if err != nil || write == nil {
+			return false, 0, err
+		}
+	}
+	return false, last, nil
+}
+
+// keyAt reads a key as it was at a revision, 0 = now, without its value; nil =
+// it did not exist.
+func keyAt(ctx context.Context, client *clientv3.Client, key string, at kv.Revision) (*mvccpb.KeyValue, error) {
+	resp, err := client.Get(ctx, key, clientv3.WithRev(int64(at)), clientv3.WithKeysOnly())
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		return nil, source.ErrCompacted
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look who wrote %s: %w", key, err)
+	}
+	if len(resp.Kvs) == 0 {
+		return nil, nil
+	}
+	return resp.Kvs[0], nil
 }
 
 var errComplete = errors.New("the record is complete")

@@ -38,3 +38,42 @@ func TestResyncSparesAForeignKeyThatWasCreatedAgain(t *testing.T) {
 		t.Errorf("the key is %q, %v", value, there)
 	}
 }
+
+// Somebody created keys on the standby, the primary then created them too, and
+// another daemon made them its own. A daemon that led before and sees all of that
+// late does not take them for somebody's: when the primary deletes them, they go.
+func TestAdoptedKeysStayAdopted(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	p := newPair(t)
+	p.config.LeaseTTL = 4 * time.Second
+	first := p.spawn(t, "first")
+	first.says(t, "msg=streaming", 0)
+	second := p.spawn(t, "second")
+	second.says(t, "waiting for the lead", 0)
+	must(t, first.Pause())
+	second.says(t, "msg=streaming", 0)
+
+	var keys []string
+	for i := range 40 {
+		keys = append(keys, fmt.Sprintf("/registry/configmaps/prod/both-%02d", i))
+		put(t, p.standby.Client(), keys[i], configMap(i))
+		put(t, p.primary.Client(), keys[i], configMap(1000+i))
+	}
+	p.quiet(t)
+	p.mustEqual(t)
+	waiting := first.logged(t, "waiting for the lead")
+	must(t, first.Continue())
+	first.says(t, "waiting for the lead", waiting)
+
+	must(t, second.Pause())
+	p.write(t, 2000) // there is time to look at the standby's history
+	for _, key := range keys {
+		remove(t, p.primary.Client(), key)
+	}
+	streaming := first.logged(t, "msg=streaming")
+	first.says(t, "msg=streaming", streaming)
+	p.quiet(t)
+	p.mustEqual(t)
+	must(t, second.Continue())
+}

@@ -170,7 +170,7 @@ func (s *session) newStream() *stream {
 		heard:   s.heard,
 		settled: s.account.lag.has, distrust: s.distrust,
 		adopt:   s.foreign.adopt,
-		foreign: s.foreign.has, standing: &s.standing,
+		apart: s.standsApart, standing: &s.standing,
 		guarded: func() kv.Revision { return s.ledger.unmended(s.foreign.complete()) },
 		breaker: newBreaker(s.Breaker, s.accepted),
 		census:  census{standby: s.standby, view: s.View, limits: s.Breaker, foreign: s.foreign.has},

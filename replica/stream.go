@@ -28,17 +28,18 @@ type stream struct {
 	until            kv.Revision // end when the checkpoint has reached it; 0 = never
 	observe          func(applied)
 	adopt            func(key string) bool // see foreignKeys.adopt
-	foreign          func(key string) bool // recorded as created by somebody else
-	guarded          func() kv.Revision    // see foreignKeys.complete
-	standing         *standing
-	outside          map[string]struct{} // keys that only their metadata leaves out
-	heard            func(kv.Revision)   // the watch has delivered everything through this revision
-	breaker          *breaker
-	census           census
-	marked           map[string]struct{}                          // objects known to be marked for deletion
-	settled          func(kv.Revision)                            // nothing in scope is outstanding up to this revision
-	mend             func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
-	wounded          <-chan struct{}                              // there is something to mend
+	// apart reports whether key stands on the standby as somebody else's; see session.standsApart.
+	apart    func(ctx context.Context, key string) (bool, error)
+	guarded  func() kv.Revision // see foreignKeys.complete
+	standing *standing
+	outside  map[string]struct{} // keys that only their metadata leaves out
+	heard    func(kv.Revision)   // the watch has delivered everything through this revision
+	breaker  *breaker
+	census   census
+	marked   map[string]struct{}                          // objects known to be marked for deletion
+	settled  func(kv.Revision)                            // nothing in scope is outstanding up to this revision
+	mend     func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
+	wounded  <-chan struct{}                              // there is something to mend
 }
 
 // applied is one transaction that went through.
@@ -113,8 +114,14 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 			}
 			continue
 		}
-		if want.Meta.Deleting && s.foreign(c.Key) {
-			continue // kept on the standby, see Decision.Keep
+		if want.Meta.Deleting {
+			apart, err := s.apart(ctx, c.Key)
+			if err != nil {
+				return wholeBefore(out, c.Revision), err
+			}
+			if apart {
+				continue // kept on the standby, see Decision.Keep
+			}
 		}
 		if err := s.count(ctx, c, want.Meta.Deleting); err != nil {
 			return wholeBefore(out, c.Revision), err

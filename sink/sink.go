@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -192,17 +193,41 @@ func (s *Sink) Reload(ctx context.Context) error {
 	return nil
 }
 
-// Put writes a key of Understudy's own under the fence, without touching the
-// checkpoint. Any goroutine may call it.
-func (s *Sink) Put(ctx context.Context, key, value string) error {
-	resp, err := s.client.Txn(ctx).If(s.fence...).Then(clientv3.OpPut(key, value)).Commit()
-	if err != nil {
+// Put writes a key of Understudy's own under the fence and where all keys of
+// unchanged stand as they were read, without touching the checkpoint. Any
+// goroutine may call it.
+func (s *Sink) Put(ctx context.Context, key, value string, unchanged ...Unchanged) error {
+	compares, reads := slices.Clone(s.fence), make([]clientv3.Op, len(unchanged))
+	for i, u := range unchanged {
+		compares = append(compares, clientv3.Compare(clientv3.ModRevision(u.Key), "=", int64(u.Revision)))
+		reads[i] = clientv3.OpGet(u.Key, clientv3.WithKeysOnly())
+	}
+	resp, err := s.client.Txn(ctx).If(compares...).Then(clientv3.OpPut(key, value)).Else(reads...).Commit()
+	switch {
+	case err != nil:
 		return applyError(err)
+	case resp.Succeeded:
+		return nil
 	}
-	if !resp.Succeeded {
-		return ErrFenced
+	if changed := changedKeys((*pb.TxnResponse)(resp).Responses, unchanged); len(changed) > 0 {
+		return &ChangedError{changed}
 	}
-	return nil
+	return ErrFenced
+}
+
+// changedKeys are those that do not stand as they were read.
+func changedKeys(reads []*pb.ResponseOp, unchanged []Unchanged) []string {
+	var changed []string
+	for i, u := range unchanged {
+		var now kv.Revision
+		if kvs := reads[i].GetResponseRange().Kvs; len(kvs) > 0 {
+			now = kv.Revision(kvs[0].ModRevision)
+		}
+		if now != u.Revision {
+			changed = append(changed, u.Key)
+		}
+	}
+	return changed
 }
 
 // operations makes a transaction's operations: the changes, and the checkpoint
@@ -255,17 +280,7 @@ func (s *Sink) refused(resp *pb.TxnResponse, unchanged []Unchanged) error {
 		raw, revision = string(kvs[0].Value), kv.Revision(kvs[0].ModRevision)
 	}
 	if raw == s.last.raw && (s.last.Phase == Copying || revision == s.last.Revision) {
-		var changed []string
-		for i, u := range unchanged {
-			var now kv.Revision
-			if kvs := resp.Responses[1+i].GetResponseRange().Kvs; len(kvs) > 0 {
-				now = kv.Revision(kvs[0].ModRevision)
-			}
-			if now != u.Revision {
-				changed = append(changed, u.Key)
-			}
-		}
-		if len(changed) > 0 {
+		if changed := changedKeys(resp.Responses[1:], unchanged); len(changed) > 0 {
 			return &ChangedError{changed}
 		}
 		return ErrFenced
