@@ -89,7 +89,7 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 	}
 	plan, err := planRepair(ctx, s, view, stderr)
 	if err != nil {
-		return err
+		return blameBreaker(ctx, s, view, err)
 	}
 	shown := repairReport{plan: plan, view: view, standby: pair.Standby.Name, Steps: limited(plan.Steps, opts.limit),
 		SourceRevision: int64(plan.Report.SourceRevision), StandbyRevision: int64(plan.Report.StandbyRevision)}
@@ -114,6 +114,16 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 		return err
 	}
 	return leftover(len(outcome.Left) > 0)
+}
+
+// blameBreaker says why both sides can no longer be compared where the breaker has
+// stopped replication for so long that the primary has compacted the checkpoint.
+func blameBreaker(ctx context.Context, s *sides, view *scope.View, err error) error {
+	stands, readErr := readStandstill(ctx, s.standby.Client, describer(view))
+	if readErr != nil || stands.Breaker == "" {
+		return err
+	}
+	return &remedy.Error{Op: "the breaker has stopped replication", Err: err, Remedy: "understudy check names the objects; " + stands.Answer, Code: remedy.CodeOf(err)}
 }
 
 // repairNotes say what to know before the plan is carried out.

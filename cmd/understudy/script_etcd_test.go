@@ -33,6 +33,7 @@ import (
 //	                            N*C for a ConfigMap padded with N times C
 //	del NAME KEY|PREFIX/        delete a key, or all below a prefix
 //	has NAME KEY|PREFIX/        it has the key, or any below the prefix
+//	compact NAME                forget what was before now
 //	touch-below NAME PREFIX/    write the first key below a prefix as it is once more
 //	truncate NAME KEY N         cut a value down to its first N bytes; -N: cut N off
 //	fill [-enc FILE] NAME N     write N objects of a management cluster
@@ -49,6 +50,7 @@ var etcdCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"put":         putKey,
 	"del":         deleteKeys,
 	"has":         hasKeys,
+	"compact":     compactEtcd,
 	"touch-below": touchBelow,
 	"truncate":    truncateValue,
 	"fill":        fillEtcd,
@@ -179,6 +181,17 @@ func hasKeys(ts *testscript.TestScript, neg bool, args []string) {
 	if neg != (resp.Count == 0) {
 		ts.Fatalf("%s has %d keys %s", args[0], resp.Count, args[1])
 	}
+}
+
+func compactEtcd(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 1, "compact NAME")
+	ctx, cancel := bounded()
+	defer cancel()
+	client := etcdOf(ts, args[0]).Client()
+	now, err := client.Get(ctx, "/")
+	ts.Check(err)
+	_, err = client.Compact(ctx, now.Header.Revision)
+	ts.Check(err)
 }
 
 func touchBelow(ts *testscript.TestScript, neg bool, args []string) {
