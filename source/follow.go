@@ -18,9 +18,8 @@ const (
 	// everything up to the newest revision for it.
 	windowSize = 900
 	// windowsAhead is how many windows are read at once. Each holds up to two
-	// messages of about 2 MiB until its turn comes. With more of them etcd reads
-	// all that is left fewer times, for a tenth of the time and half as much
-	// memory again.
+	// messages of about 2 MiB until its turn comes. They are opened by halves,
+	// since etcd reads all that is left of the history whenever there is a new one.
 	windowsAhead = 8
 )
 
@@ -65,7 +64,7 @@ func catchUp(ctx context.Context, client *clientv3.Client, span Span, n int, del
 	}()
 	started := 0
 	for range n {
-		for started < n && len(open) < windowsAhead {
+		for refill := len(open) <= windowsAhead/2; refill && started < n && len(open) < windowsAhead; {
 			part := span
 			part.From += kv.Revision(started) * windowSize
 			open = append(open, startWindow(ctx, client, part))
