@@ -1,9 +1,12 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -116,17 +119,46 @@ const CheckpointDamaged = "etcdctl del " + CheckpointKey + " on the standby; the
 
 func decodeCheckpoint(raw []byte, revision int64) (Stored, error) {
 	s := Stored{Revision: kv.Revision(revision), raw: string(raw)}
-	if err := json.Unmarshal(raw, &s.Checkpoint); err != nil {
+	var err error
+	if s.Checkpoint, err = ParseCheckpoint(raw); err != nil {
 		return Stored{}, &remedy.Error{Op: "read the standby's checkpoint", Err: fmt.Errorf("%s holds no checkpoint: %w", CheckpointKey, err),
 			Remedy: CheckpointDamaged}
 	}
 	return s, nil
 }
 
+// ParseCheckpoint reads a stored checkpoint, and refuses one that is not as it
+// was written: with a wrong revision in it changes would be passed over. Older
+// ones have no sum.
+func ParseCheckpoint(raw []byte) (Checkpoint, error) {
+	var c Checkpoint
+	var stored struct {
+		Sum string `json:"sum"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return Checkpoint{}, err
+	}
+	if err := json.Unmarshal(raw, &stored); err != nil {
+		return Checkpoint{}, err
+	}
+	body, whole := bytes.CutSuffix(raw, sumOf(stored.Sum))
+	if stored.Sum != "" && (!whole || stored.Sum != checksum(body)) {
+		return Checkpoint{}, errors.New("damaged: its checksum is another")
+	}
+	return c, nil
+}
+
+// encode ends with the sum of everything before it, whatever fields a later
+// version may add.
 func (c Checkpoint) encode() string {
 	raw, err := json.Marshal(c)
 	if err != nil {
 		panic(err) // strings, numbers and a time: cannot happen
 	}
-	return string(raw)
+	body := raw[:len(raw)-1]
+	return string(append(body, sumOf(checksum(body))...))
 }
+
+func sumOf(sum string) []byte { return []byte(`,"sum":"` + sum + `"}`) }
+
+func checksum(body []byte) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE(body)) }

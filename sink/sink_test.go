@@ -202,3 +202,38 @@ func TestApplyNeedsKeysUnchanged(t *testing.T) {
 		t.Fatalf("%v, want ErrChanged for a key that exists by now", err)
 	}
 }
+
+// A checkpoint that is not as it was written is refused, wherever it was
+// damaged: with a wrong revision in it changes would be passed over.
+func TestDamagedCheckpointIsRefused(t *testing.T) {
+	client := testkit.StartEtcd(t).Client()
+	s := newSink(t, client)
+	next := at(1457, sink.Streaming)
+	next.Witness = &sink.Witness{Key: "/registry/a", Revision: 1456}
+	if err := s.Apply(t.Context(), nil, next); err != nil {
+		t.Fatal(err)
+	}
+	whole := value(t, client, sink.CheckpointKey)
+	if c, err := sink.ParseCheckpoint([]byte(whole)); err != nil || c.SourceRevision != 1457 || *c.Witness != *next.Witness {
+		t.Fatalf("%s is read as %+v, %v", whole, c, err)
+	}
+	for i := range whole {
+		damaged := []byte(whole)
+		damaged[i] ^= 1
+		c, err := sink.ParseCheckpoint(damaged)
+		if err == nil && (c.SourceRevision != 1457 || c.Phase != sink.Streaming || *c.Witness != *next.Witness || c.SourceClusterID != "abc") {
+			t.Errorf("%s is read as %+v", damaged, c)
+		}
+	}
+	older := whole[:strings.LastIndex(whole, `,"sum"`)] + "}"
+	if c, err := sink.ParseCheckpoint([]byte(older)); err != nil || c.SourceRevision != 1457 {
+		t.Errorf("one without a sum: %+v, %v", c, err)
+	}
+
+	if _, err := client.Put(t.Context(), sink.CheckpointKey, strings.Replace(whole, "1457", "1957", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sink.ReadCheckpoint(t.Context(), client); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("a checkpoint ahead of itself is read with %v", err)
+	}
+}

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -13,8 +12,8 @@ import (
 )
 
 func decodeCheckpoint(raw []byte) (*sink.Checkpoint, error) {
-	var c sink.Checkpoint
-	if err := json.Unmarshal(raw, &c); err != nil {
+	c, err := sink.ParseCheckpoint(raw)
+	if err != nil {
 		return nil, fmt.Errorf("%s holds no checkpoint: %w", sink.CheckpointKey, err)
 	}
 	return &c, nil

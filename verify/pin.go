@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -72,7 +71,8 @@ func PointOf(resp *clientv3.GetResponse) (Point, error) {
 			Hint: "understudy sync"}
 	}
 	p := Point{Standby: kv.Revision(resp.Header.Revision), CheckpointRevision: kv.Revision(resp.Kvs[0].ModRevision)}
-	if err := json.Unmarshal(resp.Kvs[0].Value, &p.Checkpoint); err != nil {
+	var err error
+	if p.Checkpoint, err = sink.ParseCheckpoint(resp.Kvs[0].Value); err != nil {
 		return Point{}, &NoPointError{Reason: fmt.Sprintf("%s on the standby holds no checkpoint: %v", sink.CheckpointKey, err),
 			Hint: sink.CheckpointDamaged}
 	}
