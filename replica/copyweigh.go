@@ -41,20 +41,28 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	return nil
 }
 
-// losses counts, per resource, what is to be deleted or marked.
+// losses counts, per resource, what is to be deleted or marked, and names the
+// first of it.
 func (j *copyJob) losses(marked []item) []role.Loss {
 	gone, there := newTally(j.view.Scope.RegistryPrefix()), j.table.table()
-	deleted := map[string]int64{}
+	deleted, keys := map[string]int64{}, map[string][]string{}
+	count := func(it item) string {
+		resource := gone.count(it.key, scope.Object{In: true})
+		if len(keys[resource]) < keysNamed {
+			keys[resource] = append(keys[resource], it.key)
+		}
+		return resource
+	}
 	for _, it := range j.deletes {
-		deleted[gone.count(it.key, scope.Object{In: true})]++
+		deleted[count(it)]++
 	}
 	for _, it := range marked { // the primary still has them
-		gone.count(it.key, scope.Object{In: true})
+		count(it)
 	}
 	var losses []role.Loss
 	for resource, n := range gone.table() {
 		if resource != "" { // a raw key is no object
-			losses = append(losses, role.Loss{Resource: resource, Deleted: n.Replicated, Of: deleted[resource] + there[resource].Replicated})
+			losses = append(losses, role.Loss{Resource: resource, Deleted: n.Replicated, Of: deleted[resource] + there[resource].Replicated, Keys: keys[resource]})
 		}
 	}
 	return losses

@@ -35,6 +35,14 @@ func TestTripNamesWhatItHoldsBack(t *testing.T) {
 		compact(t, p.primary.Client(), revision(t, p.primary.Client()))
 		p.mustNameMachines(t, p.mustTrip(t, p.start(t), "machines.cluster.x-k8s.io"), 500)
 	})
+	t.Run("marked and compacted", func(t *testing.T) {
+		p, d := fleet(t)
+		d.stop(t)
+		p.markMachines(t, 1000)
+		p.write(t, 5)
+		compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+		p.mustNameMachines(t, p.mustTrip(t, p.start(t), "machines.cluster.x-k8s.io"), 500)
+	})
 }
 
 func (p *pair) mustNameMachines(t *testing.T, trip role.Trip, atLeast int) {

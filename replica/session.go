@@ -138,7 +138,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	}
 	job.progress.Reason = d.Copy
 	if err := job.run(ctx); err != nil {
-		return job.named(err)
+		return err
 	}
 	if s.trip != nil && d.Base == nil { // such a copy deletes nothing
 		if err := s.closeTrip(ctx); err != nil {

@@ -89,29 +89,6 @@ func (s *session) closeTrip(ctx context.Context) error {
 	return nil
 }
 
-// heldKeys names what a copy that tripped has not deleted: the first objects of a
-// resource. Those that it would have marked for deletion it no longer knows.
-func (j *copyJob) heldKeys(resource string) (keys []string) {
-	for _, it := range j.deletes {
-		if k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), it.key); ok && k.GroupResource() == resource && len(keys) < keysNamed {
-			keys = append(keys, it.key)
-		}
-	}
-	return keys
-}
-
-// named adds to a trip of a copy what it would have deleted.
-func (j *copyJob) named(err error) error {
-	var t *tripped
-	if !errors.As(err, &t) || t.trip.Cause != "" {
-		return err
-	}
-	for i := range t.trip.Losses {
-		t.trip.Losses[i].Keys = j.heldKeys(t.trip.Losses[i].Resource)
-	}
-	return err
-}
-
 // onTrip records a trip, and says from where to go on when it is answered. Any
 // other error it gives back.
 func (s *session) onTrip(ctx context.Context, d Decision, err error) (Decision, error) {
