@@ -57,12 +57,14 @@ func TestRecordEndsWithOurWrite(t *testing.T) {
 	}
 	s.foreign.keys[key] = foreign("6")
 	write("7")
-	if ours, _, err := oursSince(t.Context(), client, key, changed); err != nil || !ours {
-		t.Errorf("created again and written by us: %v, %v", ours, err)
+	if past, err := pastOf(t.Context(), client, key, changed); err != nil || !past.ours {
+		t.Errorf("created again and written by us: %+v, %v", past, err)
 	}
 	now := foreign("8")
 	if _, err := client.Compact(t.Context(), int64(now)); err != nil {
 		t.Fatal(err)
 	}
 	demand("nobody can tell any more", true)
+	s.foreign.keys[key] = created
+	demand("nobody can tell any more, but it is another one than was recorded", false)
 }

@@ -170,7 +170,7 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 			j.surplus = append(j.surplus, kv.Pair{Key: p.Key})
 			return nil
 		}
-		if value, err = j.view.Keep(p.Key, value, j.view.Own(p.Key, s.Value)); err != nil {
+		if value, _, err = j.view.Keep(p.Key, value, j.view.Own(p.Key, s.Value)); err != nil {
 			return unreadable(p.Key, err)
 		}
 	}

@@ -82,7 +82,9 @@ func TestIdleDaemonNoticesAPause(t *testing.T) {
 		if _, err := role.SetPause(t.Context(), p.standby.Client(), role.Pause{By: "a test"}); err != nil {
 			t.Fatal(err)
 		}
-		d.wait(t, "the pause", func(s replica.State) bool { return s.Phase == replica.Paused && s.Pause != nil && s.Pause.By == "a test" })
+		d.wait(t, "the pause", func(s replica.State) bool {
+			return s.Phase == replica.Paused && s.Pause != nil && s.Pause.By == "a test"
+		})
 	}
 	pause()
 	if d.State().Err != nil || d.State().Leading {
@@ -107,5 +109,17 @@ func TestOnceMeetsTheTripOfAnother(t *testing.T) {
 	p.mustTrip(t, d, "machines.cluster.x-k8s.io")
 	if _, err := p.new(t).Once(t.Context()); !errors.Is(err, replica.ErrTripped) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A trip that stands is said also while the primary does not answer any more.
+func TestTripIsSaidWithoutThePrimary(t *testing.T) {
+	p, d := fleet(t)
+	p.deleteMachines(t, 1000)
+	p.mustTrip(t, d, "machines.cluster.x-k8s.io")
+	p.primary.Kill()
+	s := d.wait(t, "the daemon to give the primary up", func(s replica.State) bool { return s.Phase == replica.Connecting && s.Err != nil })
+	if s.Trip == nil || replica.TripOf(s.Err) != nil {
+		t.Errorf("%s: %v, trip %v", s.Phase, s.Err, s.Trip)
 	}
 }

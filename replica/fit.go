@@ -33,7 +33,7 @@ func (s *stream) write(ctx context.Context, batch []kv.Change, next sink.Checkpo
 		}
 		err = s.sink.Apply(ctx, f.writes, next, f.unchanged...)
 		if err == nil {
-			f.remember(s.standing, s.sink.Last().Revision)
+			s.remember(f)
 			return nil
 		}
 		var changed *sink.ChangedError
@@ -55,16 +55,31 @@ type fitted struct {
 	writes    []kv.Change
 	unchanged []sink.Unchanged     // what was thought to stand there
 	own       map[string]scope.Own // what is written of objects with local fields
+	adopted   []string             // keys that were recorded as somebody else's
 }
 
-// remember keeps for the next batch how this one left what has local fields.
-func (f *fitted) remember(standing *standing, revision kv.Revision) {
+// remember keeps for the next batch how this one left what has local fields,
+// and what is the primary's now.
+func (s *stream) remember(f fitted) {
+	revision := s.sink.Last().Revision
 	for _, c := range f.writes {
 		if own, ok := f.own[c.Key]; ok {
-			standing.put(c.Key, stood{revision, own})
+			s.standing.put(c.Key, stood{revision, own})
 		} else if c.Delete {
-			standing.forget(c.Key, revision)
+			s.standing.forget(c.Key, revision)
 		}
+	}
+	for _, key := range f.adopted {
+		s.adopt(key)
+	}
+}
+
+// write adds a change, and takes its key off the record of somebody else's.
+func (f *fitted) write(c kv.Change, recorded bool) {
+	f.writes = append(f.writes, c)
+	if recorded {
+		f.writes = append(f.writes, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
+		f.adopted = append(f.adopted, c.Key)
 	}
 }
 
@@ -89,17 +104,14 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 		}
 		known[c.Key] = object
 	}
-	if len(toRead) == 0 && len(known) == 0 {
-		return fitted{writes: batch}, nil
-	}
 	there, err := s.readStanding(ctx, toRead)
 	if err != nil {
 		return fitted{}, err
 	}
-	f := fitted{own: map[string]scope.Own{}}
+	f := fitted{writes: make([]kv.Change, 0, len(batch)), own: map[string]scope.Own{}}
 	for _, c := range batch {
 		if !s.concerns(c) {
-			f.writes = append(f.writes, c)
+			f.write(c, s.recorded(c.Key))
 			continue
 		}
 		object, remembered := known[c.Key]
@@ -107,28 +119,24 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 		if !remembered {
 			object = stood{have.ModRevision, s.view.Own(c.Key, have.Value)}
 		}
-		switch exists := object.revision != 0; {
+		switch {
 		case c.Delete:
 			apart, err := s.apart(ctx, c.Key)
 			if err != nil {
 				return fitted{}, err
 			}
-			if apart || exists && !remembered && s.isOutOfScope(have) {
+			if apart || object.revision != 0 && !remembered && s.isOutOfScope(have) {
 				continue // never was the primary's: what it deletes there is out of scope
 			}
-			if s.adopt(c.Key) { // recorded too late
-				f.writes = append(f.writes, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
-			}
-		case exists:
-			if c.Value, err = s.view.Keep(c.Key, c.Value, object.own); err != nil {
+		case object.own != (scope.Own{}):
+			if c.Value, f.own[c.Key], err = s.view.Keep(c.Key, c.Value, object.own); err != nil {
 				return fitted{}, unreadable(c.Key, err)
 			}
-			f.own[c.Key] = object.own
 		default:
 			f.own[c.Key] = s.view.Own(c.Key, c.Value)
 		}
 		f.unchanged = append(f.unchanged, sink.Unchanged{Key: c.Key, Revision: object.revision})
-		f.writes = append(f.writes, c)
+		f.write(c, s.recorded(c.Key))
 	}
 	return f, nil
 }

@@ -104,28 +104,29 @@ func (f *foreignKeys) add(key string, after kv.Revision) {
 	f.keys[key] = max(f.keys[key], after)
 }
 
-// RememberSurplus records keys that a check found only on the standby, so that
-// no resync takes them for ours. It does nothing while this replica does not
-// replicate.
+// RememberSurplus records keys that a check found only on the standby at its
+// revision at, so that no resync takes them for the primary's, even where they came
+// from it: a primary that was rolled back may have nothing else to get them from.
+// It does nothing while this replica does not replicate.
 //
-// Where keys are all of them at the standby's revision through (0 = they are
-// not), the record is complete up to there, even if the guard had missed some.
-func (r *Replica) RememberSurplus(ctx context.Context, keys []string, through kv.Revision) error {
+// Where keys are all of them, the record is complete up to there, even if the
+// guard had missed some.
+func (r *Replica) RememberSurplus(ctx context.Context, keys []string, at kv.Revision, all bool) error {
 	s := r.live.Load()
 	if s == nil || !s.foreign.loaded() {
 		return nil
 	}
-	missed := s.foreign.complete() < through
+	missed := all && s.foreign.complete() < at
 	for _, key := range keys {
 		// A record may be older than its key, which was created again.
 		if missed || !s.foreign.has(key) {
-			if err := s.remember(ctx, key, 0); err != nil {
+			if err := s.remember(ctx, key, at); err != nil {
 				return err
 			}
 		}
 	}
 	if missed {
-		s.foreign.extend(0, through)
+		s.foreign.extend(0, at)
 	}
 	return nil
 }
@@ -133,7 +134,7 @@ func (r *Replica) RememberSurplus(ctx context.Context, keys []string, through kv
 // rememberForeign does so with keys that somebody else created on the standby.
 func (s *session) rememberForeign(ctx context.Context, writes []Write) error {
 	for _, w := range writes {
-		if w.Foreign && w.Created && !s.foreign.covers(w.Key, w.Revision) {
+		if w.Foreign && !w.Operator && w.Created && !s.foreign.covers(w.Key, w.Revision) {
 			if err := s.remember(ctx, w.Key, w.Revision); err != nil {
 				return err
 			}
@@ -142,9 +143,9 @@ func (s *session) rememberForeign(ctx context.Context, writes []Write) error {
 	return nil
 }
 
-// remember records a key, created on the standby at the given revision, unless
-// the primary has it, or the replication has written it since.
-func (s *session) remember(ctx context.Context, key string, created kv.Revision) error {
+// remember records a key that was somebody else's at the given revision of the
+// standby, unless the primary has it, or the replication has written it since.
+func (s *session) remember(ctx context.Context, key string, since kv.Revision) error {
 	if !s.foreign.loaded() {
 		return nil
 	}
@@ -160,14 +161,14 @@ func (s *session) remember(ctx context.Context, key string, created kv.Revision)
 		}
 	}
 	for attempt := 1; ; attempt++ {
-		ours, last, err := oursSince(ctx, s.standby, key, 0)
-		if err != nil || ours || last == 0 {
+		past, err := pastOf(ctx, s.standby, key, since)
+		if err != nil || past.ours || past.last == 0 {
 			return err
 		}
-		err = s.sink.Put(ctx, surplusKey(key), "", sink.Unchanged{Key: key, Revision: last})
+		err = s.sink.Put(ctx, surplusKey(key), "", sink.Unchanged{Key: key, Revision: past.last})
 		switch {
 		case err == nil:
-			s.foreign.add(key, max(created, last))
+			s.foreign.add(key, max(since, past.last))
 			return nil
 		case !errors.Is(err, sink.ErrChanged) || attempt == fitAttempts:
 			return fmt.Errorf("record %s as surplus: %w", key, err)
@@ -182,49 +183,60 @@ func (s *session) standsApart(ctx context.Context, key string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	ours, _, err := oursSince(ctx, s.standby, key, recorded)
-	return !ours, err
+	past, err := pastOf(ctx, s.standby, key, recorded)
+	if err != nil || past.last == 0 || past.ours {
+		return false, err
+	}
+	// One that was created later, so long ago, would have been recorded anew.
+	return !past.cutOff || past.created <= recorded, nil
+}
+
+// past is what is known of the writes of a key of the standby.
+type past struct {
+	created, last kv.Revision // its creation and its last write; 0 = it is not there
+	ours          bool        // one of those after the revision asked about is the replication's
+	cutOff        bool        // not all of them are known
 }
 
 // historyPatience is how many writes of one key are looked back at.
 const historyPatience = 1000
 
-// oursSince reports whether the replication has written a key of the standby
-// after a revision, since the key was created there, and when anybody wrote it
-// last; 0 = it is not there. History that is no longer kept, or longer than
-// historyPatience, does not speak for the replication.
-func oursSince(ctx context.Context, standby *clientv3.Client, key string, since kv.Revision) (ours bool, last kv.Revision, _ error) {
+// pastOf looks back at the writes of a key since it was created, as far as a
+// revision. Every transaction of the replication writes the checkpoint too.
+func pastOf(ctx context.Context, standby *clientv3.Client, key string, since kv.Revision) (past, error) {
 	write, err := keyAt(ctx, standby, key, 0)
 	if err != nil || write == nil {
-		return false, 0, err
+		return past{}, err
 	}
-	last = kv.Revision(write.ModRevision)
+	p := past{created: kv.Revision(write.CreateRevision), last: kv.Revision(write.ModRevision)}
 	for range historyPatience {
 		at := kv.Revision(write.ModRevision)
 		if at <= since {
-			break
+			return p, nil
 		}
 		checkpoint, err := keyAt(ctx, standby, sink.CheckpointKey, at)
-		if errors.Is(err, source.ErrCompacted) {
-			break
+		if err == nil && checkpoint != nil && checkpoint.ModRevision == int64(at) {
+			p.ours = true
+			return p, nil
 		}
-		if err != nil {
-			return false, 0, err
+		if err == nil && at == p.created {
+			return p, nil
 		}
-		if checkpoint != nil && checkpoint.ModRevision == int64(at) {
-			return true, last, nil
+		if err == nil {
+			write, err = keyAt(ctx, standby, key, at-1)
 		}
-		if write.CreateRevision == write.ModRevision {
-			break
-		}
-		if write, err = keyAt(ctx, standby, key, at-1); errors.Is(err, source.ErrCompacted) {
-			break
-		}
-		if err != nil || write == nil {
-			return false, 0, err
+		switch {
+		case errors.Is(err, source.ErrCompacted):
+			p.cutOff = true
+			return p, nil
+		case err != nil:
+			return past{}, err
+		case write == nil: // deleted and created again meanwhile
+			return pastOf(ctx, standby, key, since)
 		}
 	}
-	return false, last, nil
+	p.cutOff = true
+	return p, nil
 }
 
 // keyAt reads a key as it was at a revision, 0 = now, without its value; nil =

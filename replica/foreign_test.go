@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-dr/understudy/internal/testkit"
 	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/verify"
 )
 
 // Somebody creates a key on the standby, deletes it and creates it again: the
@@ -76,4 +77,76 @@ func TestAdoptedKeysStayAdopted(t *testing.T) {
 	p.quiet(t)
 	p.mustEqual(t)
 	must(t, second.Continue())
+}
+
+// What a repair wrote is the primary's, and goes when the primary deletes it.
+func TestRepairedKeyGoesWithThePrimarys(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	p := newPair(t)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	const key = "/registry/configmaps/prod/repaired"
+	put(t, p.primary.Client(), key, configMap(1))
+	p.quiet(t)
+	d.stop(t)
+	remove(t, p.standby.Client(), key)
+	sides := verify.Sides{Primary: p.primary.Client(), Standby: p.standby.Client()}
+	found, err := verify.Run(t.Context(), sides, p.config.View, verify.Options{})
+	must(t, err)
+	plan, err := verify.MakePlan(t.Context(), sides, p.config.View, found)
+	must(t, err)
+	_, err = verify.Repair(t.Context(), sides, p.config.View, plan, sink.Limits{})
+	must(t, err)
+	if _, there := get(t, p.standby.Client(), key); !there {
+		t.Fatal("the repair has written nothing")
+	}
+	p.write(t, 3000) // the guard is ahead of the stream
+	remove(t, p.primary.Client(), key)
+	p.start(t)
+	p.quiet(t)
+	p.mustEqual(t)
+}
+
+// A check finds keys that only the standby has, and which came from the primary: it
+// was rolled back, and no witness could tell. A resync spares the last copies.
+func TestResyncSparesWhatACheckFound(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	p := newPair(t)
+	p.write(t, 300)
+	saved := saveData(t, p.primary)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	only := func(i int) string { return fmt.Sprintf("/registry/configmaps/prod/only-%d", i) }
+	for i := range 3 {
+		put(t, p.primary.Client(), only(i), configMap(i))
+	}
+	put(t, p.primary.Client(), "/registry/configmaps/prod/witness", configMap(9))
+	p.quiet(t)
+	remove(t, p.primary.Client(), "/registry/configmaps/prod/witness")
+	p.quiet(t)
+	d.stop(t)
+	rollBack(t, p.primary, saved)
+	p.write(t, 50)
+	d = p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.quiet(t)
+	found, err := verify.Run(t.Context(), verify.Sides{Primary: p.primary.Client(), Standby: p.standby.Client()}, p.config.View, verify.Options{})
+	must(t, err)
+	if len(found.Surplus.Keys) != 3 {
+		t.Fatalf("the check found %v, want three keys that only the standby has", found.Surplus.Keys)
+	}
+	must(t, d.RememberSurplus(t.Context(), found.Surplus.Keys, found.StandbyRevision, true))
+	d.stop(t)
+	p.write(t, 5)
+	compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+	d = p.start(t)
+	p.quiet(t)
+	d.wait(t, "streaming", streaming)
+	for i := range 3 {
+		if _, there := get(t, p.standby.Client(), only(i)); !there {
+			t.Errorf("%s, the last copy, was deleted by the resync", only(i))
+		}
+	}
 }

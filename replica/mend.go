@@ -216,7 +216,7 @@ func (m *mender) change(l scene) ([]kv.Change, error) {
 	value := l.want.Value
 	if l.have.ModRevision > 0 {
 		var err error
-		if value, err = m.view.Keep(l.have.Key, value, m.view.Own(l.have.Key, l.have.Value)); err != nil {
+		if value, _, err = m.view.Keep(l.have.Key, value, m.view.Own(l.have.Key, l.have.Value)); err != nil {
 			return nil, err
 		}
 	}

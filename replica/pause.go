@@ -53,9 +53,12 @@ func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, f F
 	defer tick.Stop()
 	for said := false; ; {
 		pause, err := role.ReadPause(ctx, standby.Client)
-		if err != nil || pause == nil {
-			r.account.update(func(s *State) { s.Pause = nil })
+		if err != nil {
 			return err
+		}
+		if pause == nil {
+			r.account.update(func(s *State) { s.Pause = nil })
+			return nil
 		}
 		trip, err := standingTrip(ctx, standby, f)
 		if err != nil {
@@ -65,7 +68,7 @@ func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, f F
 		if trip != nil {
 			tripped = refuseTrip(*trip)
 		}
-		r.account.update(func(s *State) { s.Pause = pause })
+		r.account.update(func(s *State) { s.Pause, s.Trip = pause, trip })
 		r.account.enter(Paused, tripped)
 		if !said {
 			r.Log.Warn("replication is paused", "since", pause.Since, "by", pause.By, "reason", pause.Reason)

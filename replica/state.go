@@ -30,6 +30,7 @@ type State struct {
 	Since   time.Time   // of the phase
 	Leading bool        // this one, and no other
 	Pause   *role.Pause // the order, while paused
+	Trip    *role.Trip  // the breaker's that stands, as was known last; not of a replica that waits
 	Err     error       // why, while connecting or halted, or what outlives a pause; it stays until replication goes on
 
 	Primary, Standby               cluster.Identity // as of the last session
@@ -73,6 +74,11 @@ func (a *account) enter(p Phase, err error) {
 			s.Phase, s.Since = p, time.Now()
 		}
 		s.Err = err
+		if trip := TripOf(err); trip != nil {
+			s.Trip = trip
+		} else if p == Copying || p == Streaming || p == Waiting {
+			s.Trip = nil
+		}
 	})
 	if changed {
 		a.entered(p)

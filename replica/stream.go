@@ -28,6 +28,7 @@ type stream struct {
 	until            kv.Revision // end when the checkpoint has reached it; 0 = never
 	observe          func(applied)
 	adopt            func(key string) bool // see foreignKeys.adopt
+	recorded         func(key string) bool // as somebody else's; see apart
 	// apart reports whether key stands on the standby as somebody else's; see session.standsApart.
 	apart    func(ctx context.Context, key string) (bool, error)
 	guarded  func() kv.Revision // see foreignKeys.complete

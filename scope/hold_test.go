@@ -176,7 +176,7 @@ func TestSameKnowsHoldsAndLocalFields(t *testing.T) {
 			t.Errorf("%s: same = %v, want %v", name, got, tc.want)
 		}
 	}
-	kept, err := view.Keep(p.Key, want.Value, view.Own(p.Key, observed))
+	kept, _, err := view.Keep(p.Key, want.Value, view.Own(p.Key, observed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestTokensKeepTheStandbysCA(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kept, err := view.Keep(key, want.Value, view.Own(key, have))
+		kept, _, err := view.Keep(key, want.Value, view.Own(key, have))
 		if err != nil {
 			t.Fatal(err)
 		}

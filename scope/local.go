@@ -224,37 +224,34 @@ func own(object []byte, paths []registry.Path) (Own, error) {
 	return Own{string(raw)}, nil
 }
 
-// Keep gives want with the local fields that the standby's object has. An
-// object that cannot be edited without loss is given as it is: then the
-// primary's values stand in its local fields.
-func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, error) {
-	if standby == (Own{}) {
-		return want, nil
-	}
+// Keep gives want with the local fields that the standby's object has, and what
+// it has in them then. An object that cannot be edited without loss is given as
+// it is: then the primary's values stand in its local fields.
+func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, Own, error) {
 	paths, err := l.paths(groupResource, want)
 	if err != nil {
-		return nil, err
+		return nil, Own{}, err
 	}
 	primary, err := own(want, paths)
 	if err != nil {
-		return nil, err
+		return nil, Own{}, err
 	}
-	if primary == standby {
-		return want, nil // to the byte
+	if standby == (Own{}) || primary == standby {
+		return want, primary, nil // to the byte
 	}
 	var parts registry.Fields
 	if err := kjson.Unmarshal([]byte(standby.parts), (*map[string]any)(&parts)); err != nil {
-		return nil, fmt.Errorf("local fields: %w", err)
+		return nil, Own{}, fmt.Errorf("local fields: %w", err)
 	}
 	object, err := registry.ReadFields(want)
 	if err != nil {
-		return nil, err
+		return nil, Own{}, err
 	}
 	kept, err := registry.WriteFields(registry.ReplaceParts(object, parts, paths), want)
 	if err != nil {
-		return want, nil
+		return want, primary, nil
 	}
-	return kept, nil
+	return kept, standby, nil
 }
 
 // Equal reports whether two objects are equal apart from their local fields.

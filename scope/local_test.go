@@ -114,5 +114,6 @@ func keep(t *testing.T, locals *scope.Locals, resource string, want, have []byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	return locals.Keep(resource, want, own)
+	kept, _, err := locals.Keep(resource, want, own)
+	return kept, err
 }

@@ -257,7 +257,7 @@ func TestLocalFieldsOfAnObjectThatLostReferences(t *testing.T) {
 	primary := object.write(t, list(pod, machineSet))
 	want := mustWant(t, view, object.key, primary)
 	have := edit(t, want.Value, int64(41), "status", "observedGeneration")
-	kept, err := view.Keep(object.key, want.Value, view.Own(object.key, have))
+	kept, _, err := view.Keep(object.key, want.Value, view.Own(object.key, have))
 	if err != nil {
 		t.Fatal(err)
 	}

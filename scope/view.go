@@ -156,25 +156,26 @@ func (v *View) Own(key string, stored []byte) Own {
 }
 
 // Keep gives the value want, which the standby should store at key, with the
-// local fields that its object has.
-func (v *View) Keep(key string, want []byte, own Own) ([]byte, error) {
+// local fields that its object has, and what it has in them then.
+func (v *View) Keep(key string, want []byte, own Own) ([]byte, Own, error) {
 	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
 	if !ok || own == (Own{}) || !v.Locals.Concerns(parsed.GroupResource()) {
-		return want, nil
+		return want, Own{}, nil
 	}
 	gr := parsed.GroupResource()
 	wanted, err := v.Recoder.PlainOfStandby(gr, key, want)
 	if err != nil {
-		return nil, fmt.Errorf("%s (%s): %w", key, parsed, err)
+		return nil, Own{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
-	kept, err := v.Locals.Keep(gr, wanted, own)
+	kept, own, err := v.Locals.Keep(gr, wanted, own)
 	if err != nil {
-		return nil, fmt.Errorf("%s (%s): %w", key, parsed, err)
+		return nil, Own{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
 	if bytes.Equal(kept, wanted) {
-		return want, nil
+		return want, own, nil
 	}
-	return v.store(key, parsed, kept, want)
+	value, err := v.store(key, parsed, kept, want)
+	return value, own, err
 }
 
 // InPrimary looks at a key of the primary: the object is as it should stand on

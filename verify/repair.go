@@ -200,7 +200,7 @@ func (r *repair) operations(s Step, primary, standby *kv.Pair, records scope.Rec
 	}
 	value := want.Value
 	if standby != nil {
-		if value, err = r.view.Keep(s.Key, value, r.view.Own(s.Key, standby.Value)); err != nil {
+		if value, _, err = r.view.Keep(s.Key, value, r.view.Own(s.Key, standby.Value)); err != nil {
 			r.leave(s, err.Error())
 			return nil
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
 	"github.com/understudy-dr/understudy/verify"
@@ -42,6 +43,7 @@ type daemon struct {
 	scopeAt   time.Time                  // when that began
 	waiting   *console.Facts             // what is known of the pair while another daemon leads; nil = nothing yet
 	held      *int64                     // objects on the standby; nil = unknown
+	recorded  *role.Trip                 // that nobody has answered, in the standby's etcd
 	holdError string                     // why workloads are not kept at zero
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/verify"
 )
@@ -88,21 +87,13 @@ func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides) error {
 			d.mu.Unlock()
 		}
 		if err == nil {
-			err = d.replica.RememberSurplus(ctx, report.Surplus.Keys, allSurplusAt(report))
+			all := report.Verdict != verify.Unknown && report.Surplus.Count == int64(len(report.Surplus.Keys))
+			err = d.replica.RememberSurplus(ctx, report.Surplus.Keys, report.StandbyRevision, all)
 		}
 		if err != nil {
 			return fmt.Errorf("check: %w", err)
 		}
 	}
-}
-
-// allSurplusAt is the standby's revision at which the report names all surplus
-// keys, 0 where it does not.
-func allSurplusAt(r verify.Report) kv.Revision {
-	if r.Verdict == verify.Unknown || r.Surplus.Count != int64(len(r.Surplus.Keys)) {
-		return 0
-	}
-	return r.StandbyRevision
 }
 
 // checkDue: only the leader checks, and only what has been filled.

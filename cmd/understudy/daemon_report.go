@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/understudy-dr/understudy/cluster"
@@ -26,7 +25,7 @@ func (d *daemon) report() console.Report {
 		Events: s.Events, Bytes: s.Bytes, Resyncs: s.Resyncs, Errors: s.Errors,
 		Certificates: d.certificates(), StaleKeys: d.keys.changed(),
 	}
-	r.Tripped, r.Leading = errors.Is(s.Err, replica.ErrTripped), s.Leading
+	r.Tripped, r.Leading = d.trip(s) != nil, s.Leading
 	if s.Err != nil {
 		r.Error, r.Remedy = s.Err.Error(), remedy.Of(s.Err)
 	}
@@ -92,8 +91,36 @@ func (d *daemon) live(limit int) console.Check {
 	s, now := d.replica.State(), time.Now().UTC()
 	c := consoleCheck(d.account.Report(limit))
 	c.Asked, c.Drift = &now, driftOf(s.Drift)
-	c.Standstill = standstillOf(replica.TripOf(s.Err), s.Pause, d.Describe).Limited(limit)
+	c.Standstill = standstillOf(d.trip(s), s.Pause, d.Describe).Limited(limit)
 	return c
+}
+
+// trip is the breaker's trip that stands; while no primary answers, what is
+// recorded counts.
+func (d *daemon) trip(s replica.State) *role.Trip {
+	if s.Trip != nil || s.Phase != replica.Connecting {
+		return s.Trip
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.recorded
+}
+
+// readTrip looks for a trip that nobody has answered.
+func (d *daemon) readTrip(ctx context.Context, standby *cluster.Cluster) error {
+	attempt, cancel := context.WithTimeout(ctx, console.ReportEvery)
+	defer cancel()
+	trip, err := role.ReadTrip(attempt, standby.Client)
+	if err != nil {
+		return err
+	}
+	if trip != nil && trip.Answer != nil {
+		trip = nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.recorded = trip
+	return nil
 }
 
 // Describe implements console.Provider.
@@ -115,7 +142,7 @@ func (d *daemon) Facts() console.Facts {
 		Leader:       r.Identity,
 		Report:       &r,
 		Self:         &r,
-		Standstill:   standstillOf(replica.TripOf(s.Err), s.Pause, d.Describe),
+		Standstill:   standstillOf(d.trip(s), s.Pause, d.Describe),
 		Certificates: r.Certificates,
 		Held:         r.Held,
 	}
@@ -189,6 +216,9 @@ func (d *daemon) countHeld(ctx context.Context, standby *cluster.Cluster) {
 }
 
 func (d *daemon) publishOnce(ctx context.Context, standby *cluster.Cluster) error {
+	if err := d.readTrip(ctx, standby); err != nil {
+		return err
+	}
 	s := d.replica.State()
 	if !s.Checkpoint.Exists() {
 		return nil // nothing of ours is there yet
