@@ -82,12 +82,14 @@ type CopyProgress struct {
 
 func (j *copyJob) run(ctx context.Context) error {
 	begin, end := j.view.Range()
-	src, err := source.Open(ctx, j.primary, begin, end, 0)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	src, err := source.Open(reading, j.primary, begin, end, 0)
 	if err != nil {
 		return fmt.Errorf("read the primary: %w", err)
 	}
 	defer src.Close()
-	dst, err := source.Open(ctx, j.standby, begin, end, 0)
+	dst, err := source.Open(reading, j.standby, begin, end, 0)
 	if err != nil {
 		return fmt.Errorf("read the standby: %w", err)
 	}
@@ -110,11 +112,11 @@ func (j *copyJob) run(ctx context.Context) error {
 			j.disk.close()
 		}
 	}()
-	err = kv.Join(src, dst, func(p, s *kv.Pair) error {
+	err = kv.JoinAhead(ctx, stop, src, dst, j.judge, func(p, s *kv.Pair, seen judged) error {
 		if err := j.writers.failed(); err != nil {
 			return err
 		}
-		return j.visit(p, s, known)
+		return j.visit(p, s, seen, known)
 	})
 	if err != nil {
 		return err
@@ -122,24 +124,45 @@ func (j *copyJob) run(ctx context.Context) error {
 	return j.finish(ctx, known)
 }
 
+// judged is what can be said of a key without regard to any other.
+type judged struct {
+	want             scope.Wanted
+	have             scope.Object
+	wantErr, haveErr error
+	same             bool // the standby has what it should
+}
+
+func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
+	if p != nil {
+		t.want, t.wantErr = j.view.Want(p.Key, p.Value)
+	}
+	if s != nil {
+		t.have, t.haveErr = j.view.InStandby(s.Key, s.Value)
+	}
+	if p != nil && s != nil && t.want.In && t.wantErr == nil && t.haveErr == nil {
+		t.same = j.view.Same(p.Key, t.want.Object, t.have, p.Value, s.Value)
+	}
+	return t
+}
+
 // visit looks at one key of the two sides.
-func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
+func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 	if p == nil {
-		return j.onlyStandby(s, known)
+		return j.onlyStandby(s, t, known)
 	}
 	j.progress.Read++
 	j.progress.BytesRead += int64(len(p.Value))
 	if j.progress.Read%1000 == 0 {
 		j.report(j.now())
 	}
-	want, err := j.view.Want(p.Key, p.Value)
-	if err != nil {
-		return unreadable(p.Key, err)
+	if t.wantErr != nil {
+		return unreadable(p.Key, t.wantErr)
 	}
+	want := t.want
 	gr := j.table.count(p.Key, want.Object)
 	if !want.In {
 		if s != nil {
-			return j.onlyStandby(s, known)
+			return j.onlyStandby(s, t, known)
 		}
 		return nil
 	}
@@ -155,21 +178,20 @@ func (j *copyJob) visit(p, s *kv.Pair, known surplusSet) error {
 	}
 	value, marked := want.Value, false
 	if s != nil {
-		have, err := j.view.InStandby(s.Key, s.Value)
-		if err != nil && isKeyProblem(err) && !j.fromPrimary(s) {
-			return unreadableThere(err)
+		if t.haveErr != nil && isKeyProblem(t.haveErr) && !j.fromPrimary(s) {
+			return unreadableThere(t.haveErr)
 		}
 		// Other values that cannot be read there are replaced by what can be.
-		same := err == nil && j.view.Same(p.Key, want.Object, have, p.Value, s.Value)
-		if same && (kept || want.Kept == nil) {
+		if t.same && (kept || want.Kept == nil) {
 			return nil
 		}
-		marked = err == nil && want.Meta.Deleting && !have.Meta.Deleting
+		marked = t.haveErr == nil && want.Meta.Deleting && !t.have.Meta.Deleting
 		if marked && (j.keep || known.has(s)) {
 			j.adopted = slices.DeleteFunc(j.adopted, func(key string) bool { return key == p.Key })
 			j.surplus = append(j.surplus, kv.Pair{Key: p.Key})
 			return nil
 		}
+		var err error
 		if value, _, err = j.view.Keep(p.Key, value, j.view.Own(p.Key, s.Value)); err != nil {
 			return unreadable(p.Key, err)
 		}
@@ -196,8 +218,8 @@ func (j *copyJob) fromPrimary(s *kv.Pair) bool {
 // the last complete checkpoint, and not by somebody else, as far as the record
 // of those goes; or an unfinished copy wrote it. Whether somebody has changed
 // it on the standby since does not matter.
-func (j *copyJob) onlyStandby(s *kv.Pair, known surplusSet) error {
-	have, err := j.view.InStandby(s.Key, s.Value)
+func (j *copyJob) onlyStandby(s *kv.Pair, t judged, known surplusSet) error {
+	have, err := t.have, t.haveErr
 	if !have.In {
 		return nil // out of scope is never touched
 	}
