@@ -2,165 +2,69 @@ package verify
 
 import (
 	"context"
-	"runtime"
 	"strings"
-	"sync"
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/scope"
 )
 
-const (
-	// A batch is what one goroutine compares at a time.
-	batchKeys  = 256
-	batchBytes = 1 << 20
-)
-
-// twin is one key as both sides have it.
-type twin struct {
-	primary, standby     kv.Pair
-	onPrimary, onStandby bool
-}
-
-// batch is a run of keys in order and what the comparison found.
-type batch struct {
-	twins []twin
-	bytes int
-	done  chan struct{} // closed when the fields below are final
-
-	compared, opaque int64
-	different        []difference
-	resources        []tally // in key order; a resource may stand in it twice
-}
-
-type difference struct {
-	key, resource string
-	kind          Kind
-	why           error
-}
-
-type tally struct {
-	resource string
-	Resource
-}
-
 // join walks both streams, lets several goroutines compare, and adds what they
-// found to the report in key order.
+// found to the report in key order. Both have to end with the context.
 func join(ctx context.Context, primary, standby kv.Stream, view *scope.View, report *Report, opts Options) error {
-	workers := min(runtime.GOMAXPROCS(0), 8)
-	work := make(chan *batch, workers)
-	order := make(chan *batch, 2*workers) // bounds what is in memory
-
-	var running sync.WaitGroup
-	for range workers {
-		running.Go(func() {
-			for b := range work {
-				b.compare(view, opts.records)
-				close(b.done)
-			}
-		})
-	}
-	var err error
-	running.Go(func() {
-		err = splitBatches(ctx, primary, standby, work, order)
-		close(work)
-		close(order)
-	})
-
-	var seen int64
-	for b := range order {
-		<-b.done
-		seen += int64(len(b.twins))
-		b.addTo(report, opts.Limit)
-		if opts.Progress != nil {
+	judge := func(p, s *kv.Pair) finding { return compare(view, opts.records, p, s) }
+	table := tally{view: view, of: report.Scope}
+	seen := int64(0)
+	err := kv.JoinAhead(ctx, func() {}, primary, standby, judge, func(p, s *kv.Pair, found finding) error {
+		if seen++; opts.Progress != nil && seen%progressEvery == 0 {
 			opts.Progress(seen)
 		}
-	}
-	running.Wait()
-	if err == nil {
-		err = ctx.Err() // a stream that was cancelled may look as if it had ended
-	}
-	return err
-}
-
-func splitBatches(ctx context.Context, primary, standby kv.Stream, work, order chan<- *batch) error {
-	var b *batch
-	send := func() error {
-		select {
-		case order <- b:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		select {
-		case work <- b:
-		case <-ctx.Done():
-			close(b.done) // nobody compares it, and nobody may wait for it
-			return ctx.Err()
-		}
-		b = nil
-		return nil
-	}
-	err := kv.Join(primary, standby, func(p, s *kv.Pair) error {
-		if b == nil {
-			b = &batch{twins: make([]twin, 0, batchKeys), done: make(chan struct{})}
-		}
-		var t twin
+		key := ""
 		if p != nil {
-			t.primary, t.onPrimary = *p, true
-			b.bytes += len(p.Value)
+			key = p.Key
+			table.count(key, found)
+		} else {
+			key = s.Key
 		}
-		if s != nil {
-			t.standby, t.onStandby = *s, true
-			b.bytes += len(s.Value)
+		if found.out {
+			return nil
 		}
-		b.twins = append(b.twins, t)
-		if len(b.twins) == batchKeys || b.bytes >= batchBytes {
-			return send()
+		report.Compared++
+		if found.opaque {
+			report.Opaque++
+		}
+		if found.kind != "" {
+			resource, _ := resourceOf(view, key)
+			report.add(key, found.kind, found.why, opts.Limit)
+			report.count(resource, found.kind)
 		}
 		return nil
 	})
-	if err == nil && b != nil {
-		err = send()
+	if opts.Progress != nil {
+		opts.Progress(seen)
 	}
 	return err
 }
 
-func (b *batch) compare(view *scope.View, records scope.Records) {
-	directory := "" // of the resource that the last tally counts
-	for i := range b.twins {
-		t := &b.twins[i]
-		key := t.primary.Key
-		var primary, standby *kv.Pair
-		if t.onPrimary {
-			primary = &t.primary
-		}
-		if t.onStandby {
-			standby, key = &t.standby, t.standby.Key
-		}
-		found := compare(view, records, primary, standby)
-		if !found.out {
-			b.compared++
-			if found.opaque {
-				b.opaque++
-			}
-			if found.kind != "" {
-				resource, _ := resourceOf(view, key)
-				b.different = append(b.different, difference{key, resource, found.kind, found.why})
-			}
-		}
-		if !t.onPrimary {
-			continue
-		}
-		if directory == "" || !strings.HasPrefix(key, directory) {
-			var resource string
-			resource, directory = resourceOf(view, key)
-			b.resources = append(b.resources, tally{resource: resource})
-		}
-		last := &b.resources[len(b.resources)-1]
-		last.add(found.counts())
+// progressEvery is after how many keys a check says how far it is.
+const progressEvery = 256
+
+// tally counts what the primary has by resource. Keys come in order, so most
+// are of the same one as the key before.
+type tally struct {
+	view      *scope.View
+	of        map[string]Resource
+	resource  string
+	directory string // of the resource's objects; "" = of none
+}
+
+func (t *tally) count(key string, found finding) {
+	if t.directory == "" || !strings.HasPrefix(key, t.directory) {
+		t.resource, t.directory = resourceOf(t.view, key)
 	}
-	clear(b.twins) // lets go of the values before the batch's turn comes
+	sum := t.of[t.resource]
+	sum.add(found.counts())
+	t.of[t.resource] = sum
 }
 
 // Raw is what keys that belong to no resource are counted under.
@@ -174,18 +78,4 @@ func resourceOf(view *scope.View, key string) (resource, directory string) {
 	}
 	resource = parsed.GroupResource()
 	return resource, registry.ResourcePrefix(prefix, resource)
-}
-
-func (b *batch) addTo(r *Report, limit int) {
-	r.Compared += b.compared
-	r.Opaque += b.opaque
-	for _, d := range b.different {
-		r.add(d.key, d.kind, d.why, limit)
-		r.count(d.resource, d.kind)
-	}
-	for _, t := range b.resources {
-		sum := r.Scope[t.resource]
-		sum.add(t.Resource)
-		r.Scope[t.resource] = sum
-	}
 }

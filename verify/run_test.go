@@ -126,7 +126,7 @@ func TestRunBeginsAgainAfterCompaction(t *testing.T) {
 	defer tick()
 	compactions := 0
 	report, err := Run(t.Context(), s.sides, view, Options{Progress: func(keys int64) {
-		if keys <= batchKeys && compactions == 0 {
+		if keys <= progressEvery && compactions == 0 {
 			compactions++
 			s.compact(s.sides.Primary)
 			s.compact(s.sides.Standby)
