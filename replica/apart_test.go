@@ -52,6 +52,28 @@ func TestRecordEndsWithOurWrite(t *testing.T) {
 	s.foreign.keys[key] = foreign("5")
 	demand("recorded again since, such as by a resync that keeps it", true)
 
+	// The guard sees such a write and ends the record, before history is compacted.
+	record := func() bool {
+		resp, err := client.Get(t.Context(), surplusKey(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(resp.Kvs) > 0
+	}
+	if _, err := client.Put(t.Context(), surplusKey(key), ""); err != nil {
+		t.Fatal(err)
+	}
+	s.sink = ours
+	at := s.foreign.keys[key]
+	for _, w := range []Write{{Key: key, Revision: at}, {Key: key, Revision: at + 1, Foreign: true}, {Key: key, Revision: at + 1, Deleted: true}} {
+		if err := s.endRecords(t.Context(), []Write{w}); err != nil || !record() || !s.foreign.has(key) {
+			t.Errorf("%+v has ended the record, %v", w, err)
+		}
+	}
+	if err := s.endRecords(t.Context(), []Write{{Key: key, Revision: at + 1}}); err != nil || record() || s.foreign.has(key) {
+		t.Errorf("our write has not ended the record, %v", err)
+	}
+
 	if _, err := client.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}

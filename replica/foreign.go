@@ -143,6 +143,21 @@ func (s *session) rememberForeign(ctx context.Context, writes []Write) error {
 	return nil
 }
 
+// endRecords takes keys off the record that the replication has written since
+// they were recorded: it was about to when that was done.
+func (s *session) endRecords(ctx context.Context, writes []Write) error {
+	for _, w := range writes {
+		if after, recorded := s.foreign.get(w.Key); !recorded || w.Foreign || w.Deleted || w.Revision <= after {
+			continue
+		}
+		if err := s.sink.Delete(ctx, surplusKey(w.Key)); err != nil {
+			return fmt.Errorf("take %s off the record of surplus keys: %w", w.Key, err)
+		}
+		s.foreign.adopt(w.Key)
+	}
+	return nil
+}
+
 // remember records a key that was somebody else's at the given revision of the
 // standby, unless the primary has it, or the replication has written it since.
 func (s *session) remember(ctx context.Context, key string, since kv.Revision) error {

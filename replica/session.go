@@ -277,6 +277,9 @@ func (s *session) guard(ctx context.Context, from kv.Revision) {
 			if err := s.rememberForeign(ctx, writes); err != nil {
 				return err
 			}
+			if err := s.endRecords(ctx, writes); err != nil {
+				return err
+			}
 			found, err := s.judge(ctx, writes)
 			if err != nil {
 				return err

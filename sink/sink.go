@@ -197,12 +197,21 @@ func (s *Sink) Reload(ctx context.Context) error {
 // unchanged stand as they were read, without touching the checkpoint. Any
 // goroutine may call it.
 func (s *Sink) Put(ctx context.Context, key, value string, unchanged ...Unchanged) error {
+	return s.aside(ctx, clientv3.OpPut(key, value), unchanged)
+}
+
+// Delete is Put for a key that is to go.
+func (s *Sink) Delete(ctx context.Context, key string) error {
+	return s.aside(ctx, clientv3.OpDelete(key), nil)
+}
+
+func (s *Sink) aside(ctx context.Context, op clientv3.Op, unchanged []Unchanged) error {
 	compares, reads := slices.Clone(s.fence), make([]clientv3.Op, len(unchanged))
 	for i, u := range unchanged {
 		compares = append(compares, clientv3.Compare(clientv3.ModRevision(u.Key), "=", int64(u.Revision)))
 		reads[i] = clientv3.OpGet(u.Key, clientv3.WithKeysOnly())
 	}
-	resp, err := s.client.Txn(ctx).If(compares...).Then(clientv3.OpPut(key, value)).Else(reads...).Commit()
+	resp, err := s.client.Txn(ctx).If(compares...).Then(op).Else(reads...).Commit()
 	switch {
 	case err != nil:
 		return applyError(err)
