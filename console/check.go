@@ -159,7 +159,7 @@ func (c Check) writeVerdict(b *strings.Builder) {
 		fmt.Fprintf(b, "last full check %s ago: %s, primary at revision %d, standby at revision %d, %.1f s\n",
 			age(c.Asked.Sub(c.Time)), counted, c.SourceRevision, c.StandbyRevision, c.TookSeconds)
 	default:
-		fmt.Fprintf(b, "primary at revision %d, standby at revision %d, %.1f s\n", c.SourceRevision, c.StandbyRevision, c.TookSeconds)
+		fmt.Fprintf(b, "compared as of the primary's revision %d and the standby's %d, %.1f s\n", c.SourceRevision, c.StandbyRevision, c.TookSeconds)
 	}
 }
 

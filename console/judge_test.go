@@ -166,3 +166,18 @@ func TestWarningsLeaveTheVerdict(t *testing.T) {
 		t.Errorf("warning %q", s.Warnings[0])
 	}
 }
+
+// What a daemon said before it died is not what differs now.
+func TestNothingIsKnownOfNowWithoutADaemon(t *testing.T) {
+	for name, change := range map[string]func(*Facts){
+		"nobody leads":         func(f *Facts) { f.Leader = "" },
+		"it has not spoken":    func(f *Facts) { f.Report.Time = now.Add(-time.Minute) },
+		"another one leads it": func(f *Facts) { f.Leader = "host/2" },
+	} {
+		f := protected()
+		change(&f)
+		if s := Judge(f); s.Live.Verdict != Unknown || s.Verdict == Protected {
+			t.Errorf("%s: %s, now %+v", name, s.Verdict, s.Live)
+		}
+	}
+}

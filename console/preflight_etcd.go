@@ -167,7 +167,11 @@ func judgeOnly(f PreflightFacts) []PreflightLine {
 		lines = append(lines, checked(CheckOK, "", "%s objects are on %s only (%s): sync copies them", number(n), f.Primary.Name, most(o.Primary))...)
 	}
 	if n := total(o.Standby); n > 0 {
-		lines = append(lines, checked(CheckWarn, "understudy check names them; exclude them (sync.exclude), or delete them: understudy repair",
+		next := "understudy check names them; exclude them (sync.exclude), or delete them: understudy repair"
+		if f.stands() {
+			next = "some of them may be what is held back: answer that first, see replication above"
+		}
+		lines = append(lines, checked(CheckWarn, next,
 			"%s objects in scope are on %s only (%s): replication leaves them", number(n), f.Standby.Name, most(o.Standby))...)
 	}
 	return lines

@@ -75,7 +75,7 @@ func TestCheckNamesWhatIsHeldBack(t *testing.T) {
 	}
 	const want = `the breaker has stopped replication: 1,000 of 1,000 machines.cluster.x-k8s.io were deleted
 consistent as of the checkpoint: 5,000 keys in scope are equal
-primary at revision 7, standby at revision 9, 0.0 s
+compared as of the primary's revision 7 and the standby's 9, 0.0 s
 
 997 machines.cluster.x-k8s.io held back: the primary deletes them, the standby still has them
   Machine prod/m-000  /registry/cluster.x-k8s.io/machines/prod/m-000

@@ -122,6 +122,9 @@ func Judge(f Facts) Status {
 		if s.Certificates == nil {
 			s.Certificates = r.Certificates
 		}
+		if !f.speaks() || f.leaderless() {
+			s.Live = &Summary{Verdict: Unknown, Reason: "no daemon looks at both sides now"}
+		}
 	}
 	if f.speaks() {
 		r := f.Report

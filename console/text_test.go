@@ -134,7 +134,7 @@ func TestCheckText(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `inconsistent: 3 missed, 1 undecodable; 1,234 keys compared
-primary at revision 10, standby at revision 20, 0.5 s
+compared as of the primary's revision 10 and the standby's 20, 0.5 s
 
 3 missed: the primary has them, the standby does not
   ConfigMap prod/app  /registry/configmaps/prod/app

@@ -200,6 +200,17 @@ func TestOrderedResyncKeepsWhatWasDeleted(t *testing.T) {
 	if err != nil || len(differences) != 900 {
 		t.Errorf("%d differences, %v; want the 900 that are kept", len(differences), err)
 	}
+	// Nor does another trip make anybody forget what is kept, whatever its answer.
+	put(t, p.primary.Client(), "/registry/namespaces/team-1", namespace("team-1", true))
+	trip = p.mustTrip(t, d, "Namespace team-1")
+	if trip.Kept() == "" {
+		t.Errorf("another trip has made it forgotten what the resync kept: %+v", trip)
+	}
+	p.answer(t, trip, true)
+	p.quiet(t)
+	if after, err := role.ReadTrip(t.Context(), p.standby.Client()); err != nil || after.Kept() == "" {
+		t.Errorf("its answer has made it forgotten what the resync kept: %+v, %v", after, err)
+	}
 }
 
 // A dropped CRD takes its objects along, and a Namespace what is in it: the

@@ -48,7 +48,7 @@ const keysRecorded = 64 << 10
 // record leaves the trip in the standby's etcd, where it stands until somebody
 // answers it, also for other daemons and after a restart.
 func (s *session) record(ctx context.Context, t role.Trip) error {
-	t.SourceClusterID, t.At = s.id, time.Now().UTC()
+	t.SourceClusterID, t.At, t.Resynced = s.id, time.Now().UTC(), s.trip.Resyncs()
 	if before := s.trip; before.Concerns(s.id, s.sink.Last().Complete()) && before.Answer != nil && before.Answer.Accept {
 		one := *before
 		one.Earlier, one.Answer = nil, nil
@@ -74,7 +74,7 @@ func (s *session) record(ctx context.Context, t role.Trip) error {
 // resync was told to keep stays on record.
 func (s *session) closeTrip(ctx context.Context) error {
 	value := ""
-	if t := *s.trip; t.Kept() != "" {
+	if t := *s.trip; t.Kept() != "" && t.Answer != nil {
 		answer := *t.Answer
 		answer.Done, t.Answer = true, &answer
 		raw, err := json.Marshal(t)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,9 @@ type Trip struct {
 	// Earlier are trips that were accepted and whose deletions the standby does
 	// not have yet: they stay accepted.
 	Earlier []Trip `json:"earlier,omitempty"`
+	// Resynced are the answers to earlier trips by which a resync kept what the
+	// primary had lost.
+	Resynced []Answer `json:"resynced,omitempty"`
 }
 
 // Loss is how many objects of one resource would be deleted.
@@ -147,10 +151,24 @@ func AnswerTrip(ctx context.Context, client *clientv3.Client, seen Trip, a Answe
 // Kept says, for people, what a resync keeps on the standby that the primary no
 // longer has, or is deleting; "" = nothing that is known of.
 func (t *Trip) Kept() string {
-	if t == nil || t.Answer == nil || t.Answer.Accept {
+	answers := t.Resyncs()
+	if len(answers) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s answered a mass deletion with resume --resync at %s: the standby keeps what the primary lost then", t.Answer.By, t.Answer.At.Format(time.RFC3339))
+	last := answers[len(answers)-1]
+	return fmt.Sprintf("%s answered a mass deletion with resume --resync at %s: the standby keeps what the primary lost then", last.By, last.At.Format(time.RFC3339))
+}
+
+// Resyncs are all answers so far by which a resync kept what the primary had lost.
+func (t *Trip) Resyncs() []Answer {
+	if t == nil {
+		return nil
+	}
+	answers := slices.Clone(t.Resynced)
+	if t.Answer != nil && !t.Answer.Accept {
+		answers = append(answers, *t.Answer)
+	}
+	return answers
 }
 
 // What lists the losses: "1,000 of 1,000 machines.cluster.x-k8s.io".

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/verify"
 )
@@ -76,6 +78,9 @@ func runCheck(ctx context.Context, pair *config.Pair, opts checkOptions, stdout,
 		check.Notes = append(check.Notes, "not checked, whether the breaker has stopped replication: "+oneLine(err))
 	}
 	check.Standstill = stands.Limited(opts.limit)
+	if note := leftBehind(ctx, s.standby.Client); note != "" && check.Verdict != console.Unknown {
+		check.Notes = append(check.Notes, note)
+	}
 	if opts.deep {
 		if err := checkMembers(ctx, pair, s, found, &check); err != nil {
 			return err
@@ -85,6 +90,20 @@ func runCheck(ctx context.Context, pair *config.Pair, opts checkOptions, stdout,
 		return err
 	}
 	return checkStatus(check)
+}
+
+// leftBehind says that the checkpoint does not move: a check says nothing of
+// what the primary has written since.
+func leftBehind(ctx context.Context, standby *clientv3.Client) string {
+	leader, err := role.CurrentLeader(ctx, standby)
+	if err == nil && leader != "" {
+		return ""
+	}
+	who := "no daemon replicates"
+	if err != nil {
+		who = "nobody knows whether a daemon replicates (" + oneLine(err) + ")"
+	}
+	return who + ": what the primary has written since the checkpoint was not compared; next: understudy status"
 }
 
 // checkStatus is the exit status of a check whose outcome has been printed.

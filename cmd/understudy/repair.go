@@ -220,7 +220,7 @@ func (r repairReport) writeTable(w io.Writer) error {
 
 func (r repairReport) writePlan(b *strings.Builder, describe console.Describe) {
 	if len(r.plan.Steps) == 0 {
-		b.WriteString("nothing to repair: both sides are equal\n")
+		b.WriteString("nothing to repair: both sides are equal as of the checkpoint\n")
 		return
 	}
 	for _, s := range r.Steps {
