@@ -27,22 +27,19 @@ func TestTripNamesWhatItHoldsBack(t *testing.T) {
 			p.mustNameMachines(t, p.mustTrip(t, d, "machines.cluster.x-k8s.io"), 500)
 		})
 	}
-	t.Run("compacted", func(t *testing.T) {
-		p, d := fleet(t)
-		d.stop(t)
-		p.deleteMachines(t, 1000)
-		p.write(t, 5)
-		compact(t, p.primary.Client(), revision(t, p.primary.Client()))
-		p.mustNameMachines(t, p.mustTrip(t, p.start(t), "machines.cluster.x-k8s.io"), 500)
-	})
-	t.Run("marked and compacted", func(t *testing.T) {
-		p, d := fleet(t)
-		d.stop(t)
-		p.markMachines(t, 1000)
-		p.write(t, 5)
-		compact(t, p.primary.Client(), revision(t, p.primary.Client()))
-		p.mustNameMachines(t, p.mustTrip(t, p.start(t), "machines.cluster.x-k8s.io"), 500)
-	})
+	for name, lose := range map[string]func(p *pair, t *testing.T, n int){
+		"deleted, and compacted": (*pair).deleteMachines,
+		"marked, and compacted":  (*pair).markMachines,
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, d := fleet(t)
+			d.stop(t)
+			lose(p, t, 1000)
+			p.write(t, 5)
+			compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+			p.mustNameMachines(t, p.mustTrip(t, p.start(t), "machines.cluster.x-k8s.io"), 500)
+		})
+	}
 }
 
 func (p *pair) mustNameMachines(t *testing.T, trip role.Trip, atLeast int) {
