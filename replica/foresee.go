@@ -50,18 +50,18 @@ func readKeys(ctx context.Context, client *clientv3.Client, keys []string) (map[
 func (m *mender) foresee(ctx context.Context, scenes []scene) error {
 	asked := map[string]bool{}
 	for i := range scenes {
-		if l := &scenes[i]; l.primary.ModRevision > 0 && l.have.ModRevision == 0 && l.wantErr == nil {
+		if l := &scenes[i]; l.primary.ModRevision > 0 && l.wantErr == nil {
 			for _, key := range fateKeys(m.view.Scope, l.primary.Key, l.want.Meta) {
 				asked[key] = true
 			}
 		}
 	}
-	if len(asked) == 0 {
-		return nil
-	}
-	there, err := m.askPrimary(ctx, slices.Collect(maps.Keys(asked)))
-	if err != nil {
-		return err
+	there := map[string]kv.Pair{} // an object in no namespace and without owners has nobody to ask
+	if len(asked) > 0 {
+		var err error
+		if there, err = m.askPrimary(ctx, slices.Collect(maps.Keys(asked))); err != nil {
+			return err
+		}
 	}
 	metas := map[string]registry.Meta{}
 	for key, p := range there {

@@ -98,6 +98,7 @@ func TestVerdict(t *testing.T) {
 		"the primary follows":          {what: Deleted, primary: plain, at: 10, dying: true, want: waits},
 		"back already":                 {what: Deleted, primary: plain, have: plain, at: 10, want: overtaken},
 		"marked":                       {what: Deleted, primary: plain, have: marked, at: 10, want: repair},
+		"marked, the primary follows":  {what: Deleted, primary: plain, have: marked, at: 10, dying: true, want: waits},
 		"marked on both sides":         {what: Deleted, primary: marked, have: marked, at: 10, want: overtaken},
 		"changed":                      {what: Changed, primary: plain, have: other, at: 10, want: repair},
 		"changed, and back":            {what: Changed, primary: plain, have: plain, at: 10, want: overtaken},

@@ -202,6 +202,8 @@ func (l *scene) verdict(view *scope.View, what Drifted, checkpoint kv.Revision) 
 		return repair
 	case what == Deleted && (!have.Meta.Deleting || l.want.Meta.Deleting):
 		return overtaken
+	case what == Deleted && l.dying:
+		return waits
 	case what == Changed && view.Same(l.have.Key, l.want.Object, have, l.want.Value, l.have.Value):
 		return overtaken
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // logTail is how many lines of a log a failed test shows.
-const logTail = 15
+const logTail = 5
 
 // EtcdOption changes what StartEtcd starts.
 type EtcdOption func(*etcdproc.Config)
