@@ -393,6 +393,42 @@ func TestDeletionThatThePrimaryFollowsIsNone(t *testing.T) {
 	}
 }
 
+// The garbage collector is named only where it had a reason: the owner was gone,
+// or has been put back since.
+func TestGarbageCollectorIsNotBlamedForWhatHasItsOwner(t *testing.T) {
+	p := newPair(t)
+	const owner = "/registry/configmaps/prod/owner"
+	put(t, p.primary.Client(), owner, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"owner","namespace":"prod","uid":"uid-of-owner"}}`)
+	dependents := []string{"/registry/configmaps/prod/first", "/registry/configmaps/prod/second"}
+	for _, key := range dependents {
+		put(t, p.primary.Client(), key, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"dependent","namespace":"prod","uid":"u","ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":"uid-of-owner"}]}}`)
+	}
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	by := func(key string) string {
+		t.Helper()
+		for _, i := range d.State().Drift.Recent {
+			if i.Key == key {
+				return i.By
+			}
+		}
+		t.Fatalf("%s is not named: %+v", key, d.State().Drift)
+		return ""
+	}
+	remove(t, p.standby.Client(), dependents[0])
+	p.back(t, dependents[0])
+	if got := by(dependents[0]); got != "unknown" {
+		t.Errorf("with its owner there, by %s", got)
+	}
+	remove(t, p.standby.Client(), owner)
+	p.back(t, owner)
+	remove(t, p.standby.Client(), dependents[1]) // late
+	p.back(t, dependents[1])
+	if got := by(dependents[1]); got != "garbage collector (owner ConfigMap owner)" {
+		t.Errorf("after its owner went, by %s", got)
+	}
+}
+
 // Deletions while no daemon runs, and many at once, are put back too, in the
 // order in which they happened: owners came first.
 func TestManyDeletionsAreRepairedInTheirOrder(t *testing.T) {

@@ -109,6 +109,15 @@ func (s *session) judgeTransaction(ctx context.Context, writes []Write) (out []f
 				continue
 			}
 		}
+		if i.What == Deleted && ok {
+			owned, err := s.owned(ctx, was, w.Revision)
+			if err != nil {
+				return nil, err
+			}
+			if owned {
+				i.By = unknownHand
+			}
+		}
 		if i.What != "" {
 			out = append(out, finding{Incident: i, revision: w.Revision})
 		}
@@ -193,6 +202,34 @@ func describe(view *scope.View, key string, old, now scope.Object) Incident {
 		}
 	}
 	return i
+}
+
+// owned reports whether an object of the standby, as it was when somebody
+// deleted it, had an owner at that revision that was there all its life and not
+// being deleted. The garbage collector had no reason then.
+func (s *session) owned(ctx context.Context, object kv.Pair, at kv.Revision) (bool, error) {
+	looked, err := s.View.InStandby(object.Key, object.Value)
+	if err != nil {
+		return false, nil //nolint:nilerr // nobody knows its owners
+	}
+	uids := map[string]bool{}
+	var keys []string
+	for _, o := range looked.Meta.Owners {
+		places, _ := s.View.Scope.OwnerKeys(object.Key, o)
+		keys = append(keys, places...)
+		uids[o.UID] = true
+	}
+	if len(keys) == 0 {
+		return false, nil
+	}
+	owners, err := source.Get(ctx, s.standby, keys, at)
+	if err != nil && !errors.Is(err, source.ErrCompacted) {
+		return false, fmt.Errorf("look at the owners of %s on the standby: %w", object.Key, err)
+	}
+	return slices.ContainsFunc(owners, func(p kv.Pair) bool {
+		owner, err := s.View.InStandby(p.Key, p.Value)
+		return err == nil && uids[owner.Meta.UID] && !owner.Meta.Deleting && p.CreateRevision <= object.CreateRevision
+	}), nil
 }
 
 // collector is who probably deletes an object: with owners the garbage

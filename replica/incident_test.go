@@ -92,17 +92,17 @@ func TestVerdict(t *testing.T) {
 		dying         bool
 		want          verdict
 	}{
-		"deleted":                      {what: Deleted, primary: plain, at: 10, want: repair},
-		"deleted on both sides":        {what: Deleted, want: nothing},
-		"written by the primary since": {what: Deleted, primary: plain, at: 11, want: overtaken},
-		"the primary follows":          {what: Deleted, primary: plain, at: 10, dying: true, want: waits},
-		"back already":                 {what: Deleted, primary: plain, have: plain, at: 10, want: overtaken},
-		"marked":                       {what: Deleted, primary: plain, have: marked, at: 10, want: repair},
-		"marked, the primary follows":  {what: Deleted, primary: plain, have: marked, at: 10, dying: true, want: waits},
-		"marked on both sides":         {what: Deleted, primary: marked, have: marked, at: 10, want: overtaken},
-		"changed":                      {what: Changed, primary: plain, have: other, at: 10, want: repair},
-		"changed, and back":            {what: Changed, primary: plain, have: plain, at: 10, want: overtaken},
-		"changed, and deleted":         {what: Changed, primary: plain, at: 10, want: overtaken},
+		"deleted":                                 {what: Deleted, primary: plain, at: 10, want: repair},
+		"deleted on both sides":                   {what: Deleted, want: nothing},
+		"written by the primary since":            {what: Deleted, primary: plain, at: 11, want: overtaken},
+		"the primary follows":                     {what: Deleted, primary: plain, at: 10, dying: true, want: waits},
+		"back already":                            {what: Deleted, primary: plain, have: plain, at: 10, want: overtaken},
+		"marked":                                  {what: Deleted, primary: plain, have: marked, at: 10, want: repair},
+		"marked, the primary follows":             {what: Deleted, primary: plain, have: marked, at: 10, dying: true, want: waits},
+		"marked on both sides":                    {what: Deleted, primary: marked, have: marked, at: 10, want: overtaken},
+		"changed":                                 {what: Changed, primary: plain, have: other, at: 10, want: repair},
+		"changed, and back":                       {what: Changed, primary: plain, have: plain, at: 10, want: overtaken},
+		"changed, and deleted":                    {what: Changed, primary: plain, at: 10, want: overtaken},
 		"changed, and the primary has deleted it": {what: Changed, have: other, want: overtaken},
 		"changed to rubbish":                      {what: Changed, primary: plain, have: "{", at: 10, want: repair},
 	} {
