@@ -72,10 +72,14 @@ const readAgainMax = 32
 
 // readAgain reads the values that neither memory nor disk could keep.
 func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string]scope.Wanted, error) {
-	var keys []string
+	var keys, local []string
 	for _, it := range txn {
-		if it.value == nil && it.where.length == 0 {
-			keys = append(keys, it.key)
+		if it.value != nil || it.where.length > 0 {
+			continue
+		}
+		keys = append(keys, it.key)
+		if !it.fresh && j.view.HasLocal(it.key) {
+			local = append(local, it.key)
 		}
 	}
 	if len(keys) == 0 {
@@ -85,9 +89,16 @@ func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string]scope.W
 	if err != nil {
 		return nil, fmt.Errorf("read the primary again: %w", err)
 	}
+	own, err := j.ownOf(ctx, local)
+	if err != nil {
+		return nil, err
+	}
 	values := make(map[string]scope.Wanted, len(pairs))
 	for _, p := range pairs {
 		want, err := j.view.Want(p.Key, p.Value)
+		if err == nil {
+			want.Value, _, err = j.view.Keep(p.Key, want.Value, own[p.Key])
+		}
 		if err != nil {
 			return nil, unreadable(p.Key, err)
 		}
@@ -97,6 +108,22 @@ func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string]scope.W
 		return nil, fmt.Errorf("read the primary again at revision %d: %d of %d keys are gone", j.rev, len(keys)-len(values), len(keys))
 	}
 	return values, nil
+}
+
+// ownOf reads the standby's local fields of some objects.
+func (j *copyJob) ownOf(ctx context.Context, keys []string) (map[string]scope.Own, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	pairs, err := source.Get(ctx, j.standby, keys, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read the standby's local fields: %w", err)
+	}
+	own := make(map[string]scope.Own, len(pairs))
+	for _, p := range pairs {
+		own[p.Key] = j.view.Own(p.Key, p.Value)
+	}
+	return own, nil
 }
 
 // announce says in the standby that it equals the primary at no revision while

@@ -40,6 +40,31 @@ func TestLocalFieldsAreRemembered(t *testing.T) {
 	p.consistent(t, "after the updates", 6)
 }
 
+// A resync that can keep the objects neither in memory nor on disk reads them
+// twice, and still leaves the standby its local fields.
+func TestLocalFieldsSurviveACopyThatReadsTwice(t *testing.T) {
+	p := newPair(t)
+	p.hold(t)
+	const machines = 5
+	for i := range machines {
+		put(t, p.primary.Client(), machineKey(i), pausable(i, 0, "running"))
+	}
+	p.once(t)
+	for i := range machines {
+		put(t, p.standby.Client(), machineKey(i), pausable(i, 0, "held"))
+		put(t, p.primary.Client(), machineKey(i), pausable(i, 1, "running"))
+	}
+	compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+	t.Setenv("TMPDIR", "/nowhere")
+	p.config.BufferBytes = 1
+	p.once(t)
+	for i := range machines {
+		if now, _ := get(t, p.standby.Client(), machineKey(i)); now != pausable(i, 1, "held") {
+			t.Errorf("the standby has %s\nwant generation 1, reason held", now)
+		}
+	}
+}
+
 // What the standby's controllers write into local fields is never lost, however
 // their writes and the primary's fall together, and neither is the primary's.
 func TestLocalFieldsSurviveEveryInterleaving(t *testing.T) {
