@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/understudy-dr/understudy/internal/testkit"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/replica"
@@ -16,9 +18,7 @@ import (
 
 func (p *pair) markMachines(t *testing.T, n int) {
 	t.Helper()
-	for i := range n {
-		put(t, p.primary.Client(), machineKey(i), machine(i, true))
-	}
+	p.forMachines(t, n, func(i int) clientv3.Op { return clientv3.OpPut(machineKey(i), machine(i, true)) })
 }
 
 func (p *pair) mustStreamWithoutTrip(t *testing.T, d *daemon) {

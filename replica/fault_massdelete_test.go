@@ -114,15 +114,30 @@ func (p *pair) answer(t *testing.T, trip role.Trip, accept bool) {
 	}
 }
 
+// deleteMachines deletes in few transactions: a slow disk that paused between
+// one delete and the next would make two bursts of one.
 func (p *pair) deleteMachines(t *testing.T, n int) {
 	t.Helper()
-	for i := range n {
-		remove(t, p.primary.Client(), machineKey(i))
+	p.forMachines(t, n, func(i int) clientv3.Op { return clientv3.OpDelete(machineKey(i)) })
+}
+
+// forMachines does something with the first n Machines on the primary, in few
+// transactions.
+func (p *pair) forMachines(t *testing.T, n int, op func(i int) clientv3.Op) {
+	t.Helper()
+	const most = 50
+	for first := 0; first < n; first += most {
+		var ops []clientv3.Op
+		for i := first; i < min(first+most, n); i++ {
+			ops = append(ops, op(i))
+		}
+		_, err := p.primary.Client().Txn(t.Context()).Then(ops...).Commit()
+		must(t, err)
 	}
 }
 
-// Fault 16: all Machines are deleted, one by one. None of it reaches the
-// standby before an operator has accepted it.
+// Fault 16: all Machines are deleted. None of it reaches the standby before an
+// operator has accepted it.
 func TestMassDeleteStopsBeforeApplying(t *testing.T) {
 	p, d := fleet(t)
 	p.deleteMachines(t, 1000)
@@ -241,9 +256,7 @@ func TestDroppedDefinitionAndNamespaceTripOnTheMark(t *testing.T) {
 // Objects with finalizers are marked, not deleted; the mark counts as much.
 func TestMarkedObjectsTrip(t *testing.T) {
 	p, d := fleet(t)
-	for i := range 1000 {
-		put(t, p.primary.Client(), machineKey(i), machine(i, true))
-	}
+	p.markMachines(t, 1000)
 	trip := p.mustTrip(t, d, "1,000 of 1,000 machines.cluster.x-k8s.io")
 	p.answer(t, trip, true)
 	p.quiet(t)

@@ -181,14 +181,14 @@ func (s *session) newStream() *stream {
 	return st
 }
 
-// heard is told by the watch how far it has delivered. Replication counts as
-// streaming only from its first word on.
+// heard is told by the watch how far it has delivered, beside the goroutine that
+// writes to the sink. Replication counts as streaming only from its first word on.
 func (s *session) heard(through kv.Revision) {
 	s.account.sawPrimary(through)
-	if s.account.snapshot().Phase != Streaming {
+	if now := s.account.snapshot(); now.Phase != Streaming {
 		s.account.enter(Streaming, nil)
 		s.outage.over()
-		s.Log.Info("streaming", "from", s.sink.Last().SourceRevision)
+		s.Log.Info("streaming", "from", now.Checkpoint.SourceRevision)
 	}
 }
 
