@@ -24,7 +24,8 @@ func TestTripNamesWhatItHoldsBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, d := fleet(t)
 			lose(p, t)
-			p.mustNameMachines(t, p.mustTrip(t, d, "machines.cluster.x-k8s.io"), 500)
+			trip := p.mustTrip(t, d, "machines.cluster.x-k8s.io")
+			p.mustNameMachines(t, trip, int(trip.Losses[0].Deleted))
 		})
 	}
 	for name, lose := range map[string]func(p *pair, t *testing.T, n int){

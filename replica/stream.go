@@ -38,6 +38,7 @@ type stream struct {
 	breaker  *breaker
 	census   census
 	marked   map[string]struct{}                          // objects known to be marked for deletion
+	before   map[source.At]bool                           // see lookUpMarks
 	settled  func(kv.Revision)                            // nothing in scope is outstanding up to this revision
 	mend     func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
 	wounded  <-chan struct{}                              // there is something to mend
@@ -83,7 +84,9 @@ func (s *stream) run(ctx context.Context) error {
 // the whole revisions before it.
 func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, error) {
 	var out []kv.Change
-	for _, c := range changes {
+	sights := s.sight(changes)
+	s.lookUpMarks(ctx, changes, sights)
+	for i, c := range changes {
 		if c.Delete {
 			in, err := s.deleteInScope(ctx, c)
 			if err != nil {
@@ -97,7 +100,7 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 			}
 			continue
 		}
-		want, err := s.view.Want(c.Key, c.Value)
+		want, err := sights[i].want, sights[i].err
 		if err != nil {
 			return wholeBefore(out, c.Revision), unreadable(c.Key, fmt.Errorf("revision %d: %w", c.Revision, err))
 		}
@@ -135,6 +138,22 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 		}
 	}
 	return out, nil
+}
+
+// sight is what the standby should hold after a put.
+type sight struct {
+	want scope.Wanted
+	err  error
+}
+
+func (s *stream) sight(changes []kv.Change) []sight {
+	sights := make([]sight, len(changes))
+	for i, c := range changes {
+		if !c.Delete {
+			sights[i].want, sights[i].err = s.view.Want(c.Key, c.Value)
+		}
+	}
+	return sights
 }
 
 // wholeBefore leaves out the changes of revision, the last ones.

@@ -251,6 +251,49 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 	return nil
 }
 
+// lookUpMarks asks for all marks among some changes at once how their objects
+// were before: a mass deletion marks a thousand, and each question alone costs a
+// round trip, which would look like a pause between them.
+func (s *stream) lookUpMarks(ctx context.Context, changes []kv.Change, sights []sight) {
+	s.before = map[source.At]bool{}
+	if s.breaker.limits.off() {
+		return
+	}
+	var asked []source.At
+	first := map[string]bool{}
+	for i, c := range changes {
+		if _, marked := s.marked[c.Key]; marked || first[c.Key] || !sights[i].want.Meta.Deleting {
+			continue
+		}
+		first[c.Key] = true
+		asked = append(asked, source.At{Key: c.Key, Revision: c.Revision - 1})
+	}
+	for part := range slices.Chunk(asked, readAgainMax) {
+		s.lookUp(ctx, part)
+	}
+}
+
+// lookUp asks how some objects were. Where nobody can tell any more, they were
+// not marked: then their mark counts.
+func (s *stream) lookUp(ctx context.Context, asked []source.At) {
+	attempt, cancel := context.WithTimeout(ctx, lookBack)
+	defer cancel()
+	pairs, err := source.GetAt(attempt, s.primary, asked)
+	if half := len(asked) / 2; half > 0 && errors.Is(err, source.ErrCompacted) { // of the first perhaps, not of the last
+		s.lookUp(ctx, asked[:half])
+		s.lookUp(ctx, asked[half:])
+		return
+	}
+	deleting := map[string]bool{}
+	for _, p := range pairs {
+		object, err := s.view.InPrimary(p.Key, p.Value)
+		deleting[p.Key] = err == nil && object.Meta.Deleting
+	}
+	for _, a := range asked {
+		s.before[a] = deleting[a.Key]
+	}
+}
+
 // markedBefore reports whether an object was being deleted before the change.
 func (s *stream) markedBefore(ctx context.Context, c kv.Change) (bool, error) {
 	if _, known := s.marked[c.Key]; known {
@@ -260,12 +303,9 @@ func (s *stream) markedBefore(ctx context.Context, c kv.Change) (bool, error) {
 		clear(s.marked)
 	}
 	s.marked[c.Key] = struct{}{}
-	attempt, cancel := context.WithTimeout(ctx, lookBack)
-	defer cancel()
-	before, err := source.Get(attempt, s.primary, []string{c.Key}, c.Revision-1)
-	if err != nil || len(before) == 0 {
-		return false, ctx.Err() // nobody can tell any more: then it counts
+	at := source.At{Key: c.Key, Revision: c.Revision - 1}
+	if _, known := s.before[at]; !known { // marked anew within the same changes
+		s.lookUp(ctx, []source.At{at})
 	}
-	object, err := s.view.InPrimary(c.Key, before[0].Value)
-	return err == nil && object.Meta.Deleting, nil
+	return s.before[at], ctx.Err()
 }

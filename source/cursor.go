@@ -211,40 +211,6 @@ func toPair(p *mvccpb.KeyValue) kv.Pair {
 	}
 }
 
-// Get reads some keys, each at one revision, 0 = now; keys that do not exist
-// there are left out. It reads as many in one request as the server takes in one
-// transaction (--max-txn-ops), which only the server knows.
-func Get(ctx context.Context, client *clientv3.Client, keys []string, rev kv.Revision) ([]kv.Pair, error) {
-	ops := make([]clientv3.Op, len(keys))
-	for i, key := range keys {
-		ops[i] = clientv3.OpGet(key, clientv3.WithRev(int64(rev)))
-	}
-	resp, err := client.Txn(ctx).Then(ops...).Commit()
-	if errors.Is(err, rpctypes.ErrTooManyOps) && len(keys) > 1 {
-		return getHalves(ctx, client, keys, rev)
-	}
-	if err != nil {
-		return nil, readError(err, rev)
-	}
-	var pairs []kv.Pair
-	for _, r := range resp.Responses {
-		for _, p := range r.GetResponseRange().Kvs {
-			pairs = append(pairs, toPair(p))
-		}
-	}
-	return pairs, nil
-}
-
-func getHalves(ctx context.Context, client *clientv3.Client, keys []string, rev kv.Revision) ([]kv.Pair, error) {
-	half := len(keys) / 2
-	first, err := Get(ctx, client, keys[:half], rev)
-	if err != nil {
-		return nil, err
-	}
-	second, err := Get(ctx, client, keys[half:], rev)
-	return append(first, second...), err
-}
-
 func readError(err error, rev kv.Revision) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
