@@ -59,7 +59,8 @@ type copyJob struct {
 	diskFailed    bool
 	log           *slog.Logger
 	surplus       []kv.Pair     // only on the standby, values included where they have to be looked at again
-	records       scope.Records // left over: of objects that are no longer held
+	records       scope.Records // left over: of objects that are no longer held, and do not stay as they are
+	outside       []string      // the standby's own, out of scope by their metadata alone
 	adopted       []string      // recorded as surplus, and the primary has them now
 	seen          kv.Revision   // of the standby: all that others created up to it has been looked at
 }
@@ -188,6 +189,7 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 		marked = t.haveErr == nil && want.Meta.Deleting && !t.have.Meta.Deleting
 		if marked && (j.keep || known.has(s)) {
 			j.adopted = slices.DeleteFunc(j.adopted, func(key string) bool { return key == p.Key })
+			delete(j.records, p.Key)
 			j.surplus = append(j.surplus, kv.Pair{Key: p.Key})
 			return nil
 		}
@@ -221,17 +223,22 @@ func (j *copyJob) fromPrimary(s *kv.Pair) bool {
 func (j *copyJob) onlyStandby(s *kv.Pair, t judged, known surplusSet) error {
 	have, err := t.have, t.haveErr
 	if !have.In {
+		delete(j.records, s.Key) // nor is its original
+		if j.view.Scope.Key(s.Key) != scope.Out && !known.has(s) {
+			j.outside = append(j.outside, s.Key) // it may come into scope one day
+		}
 		return nil // out of scope is never touched
 	}
 	if err == nil && j.base != nil && s.CreateRevision <= min(j.base.StandbyRevision, j.template.Guarded) && !known.has(s) {
-		j.deletes = append(j.deletes, itemToDelete(s.Key, s.ModRevision, have.Meta))
+		j.deletes = append(j.deletes, itemToDelete(s.Key, s.CreateRevision, have.Meta))
 		return nil
 	}
 	switch {
 	case known.has(s):
+		delete(j.records, s.Key)
 		j.progress.Surplus++
 	case err == nil && isHerald(have.Meta):
-		j.deletes = append(j.deletes, itemToDelete(s.Key, s.ModRevision, have.Meta))
+		j.deletes = append(j.deletes, itemToDelete(s.Key, s.CreateRevision, have.Meta))
 	case err == nil && len(j.interrupted) > 0:
 		j.surplus = append(j.surplus, *s) // may be an unfinished copy's; see settleSurplus
 	default:
@@ -375,6 +382,9 @@ func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 	}
 	if err := j.settleSurplus(ctx); err != nil {
 		return err
+	}
+	for _, p := range j.surplus {
+		delete(j.records, p.Key) // it stays, and so does its original
 	}
 	if err := j.weighLosses(ctx, marked, known); err != nil {
 		return err

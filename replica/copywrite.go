@@ -242,22 +242,24 @@ func (j *copyJob) deletePart(ctx context.Context, part []item) error {
 func (j *copyJob) tryDelete(ctx context.Context, part []item) error {
 	keys, read := make([]string, len(part)), map[string]kv.Revision{}
 	for i, it := range part {
-		keys[i], read[it.key] = it.key, it.modified
+		keys[i], read[it.key] = it.key, it.created
 	}
 	there, err := source.Get(ctx, j.standby, keys, 0)
 	if err != nil {
 		return fmt.Errorf("read what is to be deleted on the standby: %w", err)
 	}
-	stands := map[string]bool{}
+	stands := map[string]kv.Revision{}
 	for _, p := range there {
-		stands[p.Key] = p.ModRevision == read[p.Key]
+		if p.CreateRevision == read[p.Key] {
+			stands[p.Key] = p.ModRevision
+		}
 	}
 	var changes []kv.Change
 	var unchanged []sink.Unchanged
 	for _, it := range part { // in their order: dependents first
-		if stands[it.key] {
+		if at := stands[it.key]; at != 0 {
 			changes = append(changes, kv.Change{Key: it.key, Delete: true, Revision: j.rev})
-			unchanged = append(unchanged, sink.Unchanged{Key: it.key, Revision: it.modified})
+			unchanged = append(unchanged, sink.Unchanged{Key: it.key, Revision: at})
 		}
 	}
 	if len(changes) == 0 {

@@ -186,12 +186,13 @@ func (l *ledger) noteOne(f finding, now time.Time) {
 // await lets a wound wait, unless its key does already.
 func (l *ledger) await(w *wound) bool {
 	if before := l.waiting[w.key]; before != nil {
-		if w.incident.What == Deleted && before.incident.What == Changed {
-			before.incident.Outcome = Superseded
-			before.incident, before.told = w.incident, false
-			return true
+		if w.incident.What == before.incident.What {
+			return false
 		}
-		return false
+		// Changed, and deleted; or deleted, and created anew as another one.
+		before.incident.Outcome = Superseded
+		before.incident, before.told = w.incident, false
+		return true
 	}
 	if len(l.wounds) >= maxWounds {
 		if l.drift.Unnoted++; l.drift.Unnoted == 1 {

@@ -216,6 +216,27 @@ func TestPolicyOfGuard(t *testing.T) {
 	}
 }
 
+// What was deleted and created anew as another object while nobody looked has
+// changed, and is given the primary's value where the policy says so.
+func TestReplacedObjectIsRepaired(t *testing.T) {
+	p := newPair(t)
+	p.config.Guard = replica.Guard{RepairChanges: true}
+	p.write(t, 20)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.quiet(t)
+	d.stop(t)
+	const key = "/registry/configmaps/prod/w-0003"
+	had, _ := get(t, p.standby.Client(), key)
+	remove(t, p.standby.Client(), key)
+	put(t, p.standby.Client(), key, configMap(5000))
+	d = p.start(t)
+	d.drift(t, "it to be repaired", func(n replica.Drift) bool { return n.Repaired == 1 && n.Pending == 0 })
+	if now, _ := get(t, p.standby.Client(), key); now != had {
+		t.Errorf("the standby has %s", now)
+	}
+}
+
 // Fault 21: who deletes one key again and again is named after three repairs,
 // and the key is left alone until an operator puts it back.
 func TestFlappingKeyIsLeftAloneAndNamed(t *testing.T) {

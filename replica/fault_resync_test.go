@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -243,6 +244,52 @@ func TestDeleteAndCreateAgainWhileCut(t *testing.T) {
 		p.history(t, key(name), began, revision(t, p.standby.Client()), func(*clientv3.Event) { events++ })
 		if events != want {
 			t.Errorf("%s: %d events on the standby, want every one of the primary's %d", name, events, want)
+		}
+	}
+}
+
+// A controller of the standby that writes an object while a resync runs does not
+// save it from the primary's deletion: it is still the same object.
+func TestResyncDeletesWhatIsTouchedMeanwhile(t *testing.T) {
+	p := newPair(t)
+	p.hold(t)
+	fill(t, p.primary.Client(), fixture.Options{Seed: 4, Objects: 2500})
+	key, value := numbered(4)
+	put(t, p.primary.Client(), key, value)
+	p.once(t)
+	remove(t, p.primary.Client(), key)
+	compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+	var touch sync.Once
+	p.config.Hooks.Copying = func(c replica.CopyProgress) {
+		if !c.Done {
+			touch.Do(func() {
+				now, _ := get(t, p.standby.Client(), key)
+				put(t, p.standby.Client(), key, strings.TrimSuffix(strings.TrimSpace(now), "}")+`,"status":{"observedGeneration":7}}`)
+			})
+		}
+	}
+	s := p.once(t)
+	if now, there := get(t, p.standby.Client(), key); there || s.Copy.Deleted != 1 {
+		t.Errorf("%d deleted, the standby has %s", s.Copy.Deleted, now)
+	}
+	p.standsHeld(t, "deleted", key, "", "")
+}
+
+// An object of the standby's own that stood there before the first copy, out of
+// scope by its owners, may lose them: it never was the primary's.
+func TestResyncSparesWhatEntersTheScope(t *testing.T) {
+	p := newPair(t)
+	p.write(t, 20)
+	const own = "/registry/configmaps/prod/shared"
+	put(t, p.standby.Client(), own, shared("1", podOwner))
+	p.once(t)
+	put(t, p.standby.Client(), own, shared("1")) // kubectl delete --cascade=orphan of its owner
+	for range 2 {
+		p.write(t, 5)
+		compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+		p.once(t)
+		if _, there := get(t, p.standby.Client(), own); !there {
+			t.Fatal("it was deleted")
 		}
 	}
 }

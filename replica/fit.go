@@ -109,7 +109,19 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 		return fitted{}, err
 	}
 	f := fitted{writes: make([]kv.Change, 0, len(batch)), own: map[string]scope.Own{}}
+	spared := map[string]bool{}
 	for _, c := range batch {
+		if spared[c.Key] {
+			continue
+		}
+		spare, err := s.spares(ctx, c)
+		if err != nil {
+			return fitted{}, err
+		}
+		if spare {
+			spared[scope.HeldKey(c.Key)] = true
+			continue
+		}
 		if !s.concerns(c) {
 			f.write(c, s.recorded(c.Key))
 			continue
@@ -121,11 +133,8 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 		}
 		switch {
 		case c.Delete:
-			apart, err := s.apart(ctx, c.Key)
-			if err != nil {
-				return fitted{}, err
-			}
-			if apart || object.revision != 0 && !remembered && s.isOutOfScope(have) {
+			if object.revision != 0 && !remembered && s.isOutOfScope(have) {
+				spared[scope.HeldKey(c.Key)] = true
 				continue // never was the primary's: what it deletes there is out of scope
 			}
 		case object.own != (scope.Own{}):
@@ -139,6 +148,21 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 		f.write(c, s.recorded(c.Key))
 	}
 	return f, nil
+}
+
+// spares reports whether a change would delete, or mark for deletion, an object
+// that stands on the standby as its own, or that was kept there when the primary
+// lost it; see Decision.Keep. What the record says of its original stays as well.
+func (s *stream) spares(ctx context.Context, c kv.Change) (bool, error) {
+	if !s.recorded(c.Key) {
+		return false, nil
+	}
+	if !c.Delete {
+		if object, err := s.view.InStandby(c.Key, c.Value); err != nil || !object.Meta.Deleting {
+			return false, nil //nolint:nilerr // it is no object that could be marked
+		}
+	}
+	return s.apart(ctx, c.Key)
 }
 
 // concerns reports whether a change depends on what stands on the standby.

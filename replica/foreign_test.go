@@ -150,3 +150,33 @@ func TestResyncSparesWhatACheckFound(t *testing.T) {
 		}
 	}
 }
+
+// What a copy takes over from others is the primary's in the same session: it is
+// put back, and it goes when the primary deletes it.
+func TestCopyAdoptsForTheSessionToo(t *testing.T) {
+	p := newPair(t)
+	p.write(t, 20)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	const harmed, goes = "/registry/configmaps/prod/x-harmed", "/registry/configmaps/prod/x-goes"
+	put(t, p.standby.Client(), harmed, configMap(1))
+	put(t, p.standby.Client(), goes, configMap(2))
+	testkit.Eventually(t, 10*time.Second, "the records", func() (bool, string) {
+		n := count(t, p.standby.Client(), sink.SurplusPrefix)
+		return n == 2, fmt.Sprint(n)
+	})
+	d.stop(t)
+	put(t, p.primary.Client(), harmed, configMap(1)) // the same bytes: nothing is written
+	put(t, p.primary.Client(), goes, configMap(2))
+	compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+	d = p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.quiet(t)
+	p.guarded(t, revision(t, p.standby.Client()))
+	remove(t, p.standby.Client(), harmed)
+	p.back(t, harmed)
+	compact(t, p.standby.Client(), revision(t, p.standby.Client()))
+	remove(t, p.primary.Client(), goes)
+	p.quiet(t)
+	p.mustEqual(t)
+}

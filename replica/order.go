@@ -36,7 +36,7 @@ type item struct {
 	// held: the object is held, and kept is its original, to be written beside
 	// it; it is put away as value is.
 	held      bool
-	modified  kv.Revision // of one to delete: as it was read on the standby
+	created   kv.Revision // of one to delete: as it was read on the standby
 	kept      []byte
 	keptWhere place
 	size      int // of value and kept
@@ -70,9 +70,9 @@ var looseKinds = map[string]bool{
 const crds = "customresourcedefinitions.apiextensions.k8s.io"
 
 // itemToDelete is an object of the standby that the primary has deleted.
-func itemToDelete(key string, modified kv.Revision, meta registry.Meta) item {
+func itemToDelete(key string, created kv.Revision, meta registry.Meta) item {
 	it := newItem(key, nil, "", meta)
-	it.modified = modified
+	it.created = created
 	return it
 }
 

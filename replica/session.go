@@ -145,6 +145,9 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 			return err
 		}
 	}
+	for _, key := range job.adopted { // the copy has taken them off the record
+		s.foreign.adopt(key)
+	}
 	p := job.now()
 	s.seen = job.seen
 	s.foreign.extend(0, job.seen) // all that only the standby had then is recorded

@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/hold"
+	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/verify"
 )
 
 // pausable is a Machine whose condition Paused has a reason.
@@ -125,4 +129,120 @@ func TestLocalFieldsSurviveEveryInterleaving(t *testing.T) {
 		}
 	}
 	p.consistent(t, "in the end", machines)
+}
+
+const jobKey = "/registry/jobs/prod/migrate"
+
+func job(uid int, status string) string {
+	return fmt.Sprintf(`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"migrate","namespace":"prod","uid":"00000000-0000-4000-8000-%012d"},"spec":{"suspend":false}%s}`, uid, status)
+}
+
+const (
+	complete  = `,"status":{"completionTime":"2026-01-01T00:00:00Z","conditions":[{"status":"True","type":"Complete"}],"succeeded":1}`
+	suspended = `,"status":{"conditions":[{"status":"True","type":"Suspended"}]}`
+)
+
+// A Job under the name of an older one has not run because that one has: local
+// fields are an object's own, not a name's.
+func TestLocalFieldsAreNotInheritedByANamesake(t *testing.T) {
+	t.Run("resync", func(t *testing.T) {
+		p := newPair(t)
+		p.hold(t)
+		put(t, p.primary.Client(), jobKey, job(1, complete))
+		p.once(t)
+		remove(t, p.primary.Client(), jobKey)
+		put(t, p.primary.Client(), jobKey, job(2, ""))
+		compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+		p.once(t)
+		p.mustNotHaveRun(t)
+	})
+	t.Run("stream", func(t *testing.T) { // over a stranger's, which the standby has run
+		p := newPair(t)
+		p.hold(t)
+		d := p.start(t)
+		d.wait(t, "streaming", streaming)
+		put(t, p.standby.Client(), jobKey, job(1, complete))
+		p.guarded(t, revision(t, p.standby.Client()))
+		put(t, p.primary.Client(), jobKey, job(2, ""))
+		p.quiet(t)
+		p.mustNotHaveRun(t)
+	})
+}
+
+func (p *pair) mustNotHaveRun(t *testing.T) {
+	t.Helper()
+	if now, _ := get(t, p.standby.Client(), jobKey); strings.Contains(now, "Complete") || !strings.Contains(now, "000000000002") {
+		t.Errorf("the standby has %s", now)
+	}
+}
+
+// A Job that has ended on the primary has ended on the standby, though the
+// standby's controller has said there that it is suspended: it must not run again.
+func TestJobsEndOnTheStandbyToo(t *testing.T) {
+	ends := map[string]func(p *pair, t *testing.T){
+		"stream": func(p *pair, t *testing.T) {
+			d := p.start(t)
+			d.wait(t, "streaming", streaming)
+			put(t, p.primary.Client(), jobKey, job(1, complete))
+			p.quiet(t)
+			d.stop(t)
+		},
+		"resync": func(p *pair, t *testing.T) {
+			put(t, p.primary.Client(), jobKey, job(1, complete))
+			compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+			p.once(t)
+		},
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			p.hold(t)
+			put(t, p.primary.Client(), jobKey, job(1, ""))
+			p.once(t)
+			held, _ := get(t, p.standby.Client(), jobKey)
+			put(t, p.standby.Client(), jobKey, strings.TrimSuffix(strings.TrimSpace(held), "}")+suspended+"}")
+			end(p, t)
+			p.standsHeld(t, "ended on the primary", jobKey, `"Complete"`, job(1, complete))
+			p.standsHeld(t, "ended on the primary", jobKey, `"suspend":true`, job(1, complete))
+			p.consistent(t, "ended on the primary", 1)
+			items, err := hold.List(t.Context(), p.standby.Client(), p.config.View, "")
+			must(t, err)
+			_, err = hold.Release(t.Context(), p.standby.Client(), p.config.View, items, sink.Limits{})
+			must(t, err)
+			if now, _ := get(t, p.standby.Client(), jobKey); now != job(1, complete) {
+				t.Errorf("released: %s", now)
+			}
+			// One that the check finds on a standby of before it knew of this is no equal.
+			put(t, p.standby.Client(), jobKey, strings.TrimSuffix(job(1, ""), "}")+suspended+"}")
+			sides := verify.Sides{Primary: p.primary.Client(), Standby: p.standby.Client()}
+			if r, err := verify.Run(t.Context(), sides, p.config.View, verify.Options{}); err != nil || r.Differing.Count != 1 {
+				t.Errorf("a Job that is to run again: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// When a CronJob ran last is the primary's to say: the standby's controller would
+// run it again for that time. What it says itself while suspended stays.
+func TestCronJobsKeepTheirLastRun(t *testing.T) {
+	const key = "/registry/cronjobs/prod/backup"
+	cron := func(spec, status string) string {
+		return `{"apiVersion":"batch/v1","kind":"CronJob","metadata":{"name":"backup","namespace":"prod","uid":"00000000-0000-4000-8000-000000000001"},"spec":{` + spec + `},"status":{` + status + `}}`
+	}
+	p := newPair(t)
+	p.hold(t)
+	put(t, p.primary.Client(), key, cron(`"suspend":false`, `"active":[{"name":"backup-1"}],"lastScheduleTime":"2026-01-01T01:00:00Z"`))
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	put(t, p.standby.Client(), key, cron(`"suspend":true`, `"lastScheduleTime":"2026-01-01T01:00:00Z","lastSuccessfulTime":"2026-01-01T01:05:00Z"`))
+	put(t, p.primary.Client(), key, cron(`"suspend":false`, `"active":[{"name":"backup-2"}],"lastScheduleTime":"2026-01-01T02:00:00Z"`))
+	p.quiet(t)
+	now, _ := get(t, p.standby.Client(), key)
+	if strings.Contains(now, "active") || !strings.Contains(now, `"lastScheduleTime":"2026-01-01T02:00:00Z","lastSuccessfulTime":"2026-01-01T01:05:00Z"`) {
+		t.Errorf("the standby has %s", now)
+	}
+	if s := d.State(); s.Drift.Changed != 0 {
+		t.Errorf("drift %+v", s.Drift)
+	}
+	p.consistent(t, "then", 1)
 }

@@ -118,21 +118,15 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 			}
 			continue
 		}
-		if want.Meta.Deleting {
-			apart, err := s.apart(ctx, c.Key)
-			if err != nil {
-				return wholeBefore(out, c.Revision), err
-			}
-			if apart {
-				continue // kept on the standby, see Decision.Keep
-			}
-		}
 		if err := s.count(ctx, c, want.Meta.Deleting); err != nil {
 			return wholeBefore(out, c.Revision), err
 		}
 		delete(s.outside, c.Key)
 		c.Value = want.Value
 		out = append(out, s.withRecord(c, want)...)
+		if want.Meta.Deleting && s.recorded(c.Key) {
+			continue // it may be kept on the standby; see spares
+		}
 		if s.adopt(c.Key) {
 			out = append(out, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
 		}

@@ -78,7 +78,7 @@ func (j *copyJob) wrote(p, s kv.Pair) bool {
 	if err1 != nil || err2 != nil || !was.In || !j.view.Same(p.Key, was, have, p.Value, s.Value) {
 		return false
 	}
-	j.deletes = append(j.deletes, itemToDelete(s.Key, s.ModRevision, have.Meta))
+	j.deletes = append(j.deletes, itemToDelete(s.Key, s.CreateRevision, have.Meta))
 	return true
 }
 
@@ -89,6 +89,9 @@ func (j *copyJob) recordSurplus(ctx context.Context) error {
 	var records []kv.Change
 	for _, p := range j.surplus {
 		records = append(records, kv.Change{Key: surplusKey(p.Key), Value: []byte{}, Revision: j.rev})
+	}
+	for _, key := range j.outside {
+		records = append(records, kv.Change{Key: surplusKey(key), Value: []byte{}, Revision: j.rev})
 	}
 	for _, key := range j.adopted {
 		records = append(records, kv.Change{Key: surplusKey(key), Delete: true, Revision: j.rev})

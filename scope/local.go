@@ -44,13 +44,22 @@ type localField struct {
 // sigs.k8s.io/cluster-api). Objects of before its v1beta2 have the condition
 // under status.v1beta2.
 //
+// When a CronJob has run last is the primary's to say, or it would run again for
+// that time on release; its controller writes the rest of the status also while
+// it is suspended (syncCronJob of k8s.io/kubernetes/pkg/controller/cronjob). Of
+// Jobs see endedJob.
+//
 // API servers store definitions as v1beta1, the shorter one (the codec in
 // pkg/cmd/server/options of k8s.io/apiextensions-apiserver).
 var defaultLocals = []Local{
 	{
-		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "cronjobs.batch", "jobs.batch",
+		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch",
 			"poddisruptionbudgets.policy", "horizontalpodautoscalers.autoscaling", "resourcequotas"},
 		Fields: []string{"/status", "/metadata/managedFields", "/metadata/annotations/deployment.kubernetes.io~1revision"},
+	},
+	{
+		Resources: []string{"cronjobs.batch"},
+		Fields:    []string{"/status/active", "/status/lastSuccessfulTime", "/metadata/managedFields"},
 	},
 	{
 		Resources: []string{"customresourcedefinitions.apiextensions.k8s.io"},
@@ -198,10 +207,11 @@ func (l *Locals) Concerns(groupResource string) bool {
 // object that does not exist or cannot be read.
 type Own struct {
 	parts string // as JSON
+	uid   string // of the object
 }
 
 // Size is how many bytes it takes.
-func (o Own) Size() int { return len(o.parts) }
+func (o Own) Size() int { return len(o.parts) + len(o.uid) }
 
 // Own reads an object's local fields.
 func (l *Locals) Own(groupResource string, object []byte) (Own, error) {
@@ -221,12 +231,17 @@ func own(object []byte, paths []registry.Path) (Own, error) {
 	if err != nil {
 		return Own{}, fmt.Errorf("local fields: %w", err)
 	}
-	return Own{string(raw)}, nil
+	meta, err := registry.ReadMeta(object)
+	if err != nil {
+		return Own{}, err
+	}
+	return Own{string(raw), meta.UID}, nil
 }
 
 // Keep gives want with the local fields that the standby's object has, and what
 // it has in them then. An object that cannot be edited without loss is given as
-// it is: then the primary's values stand in its local fields.
+// it is: then the primary's values stand in its local fields. So is one that the
+// standby has another object in the place of.
 func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, Own, error) {
 	paths, err := l.paths(groupResource, want)
 	if err != nil {
@@ -236,7 +251,7 @@ func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, O
 	if err != nil {
 		return nil, Own{}, err
 	}
-	if standby == (Own{}) || primary == standby {
+	if standby == (Own{}) || primary == standby || primary.uid != standby.uid {
 		return want, primary, nil // to the byte
 	}
 	var parts registry.Fields
@@ -247,14 +262,42 @@ func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, O
 	if err != nil {
 		return nil, Own{}, err
 	}
-	kept, err := registry.WriteFields(registry.ReplaceParts(object, parts, paths), want)
+	ended := endedJob(groupResource, object)
+	kept, err := registry.WriteFields(registry.ReplaceParts(object, parts, apartFromStatus(ended, paths)), want)
 	if err != nil {
 		return want, primary, nil
 	}
-	return kept, standby, nil
+	if ended {
+		standby, err = own(kept, paths)
+	}
+	return kept, standby, err
 }
 
-// Equal reports whether two objects are equal apart from their local fields.
+// endedJob reports whether an object of the primary is a Job that has ended. Its
+// status is not local: the standby's controller, which held it, knows of no end
+// and would run it again on release.
+func endedJob(groupResource string, object registry.Fields) bool {
+	if groupResource != "jobs.batch" {
+		return false
+	}
+	status, _ := object["status"].(map[string]any)
+	conditions, _ := status["conditions"].([]any)
+	return slices.ContainsFunc(conditions, func(one any) bool {
+		c, _ := one.(map[string]any)
+		return (c["type"] == "Complete" || c["type"] == "Failed") && c["status"] == "True"
+	})
+}
+
+// apartFromStatus leaves out the paths into the status.
+func apartFromStatus(leave bool, paths []registry.Path) []registry.Path {
+	if !leave {
+		return paths
+	}
+	return slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool { return p[0] == "status" })
+}
+
+// Equal reports whether the object that the primary wants, a, and the standby's, b,
+// are equal apart from their local fields.
 func (l *Locals) Equal(groupResource string, a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true
@@ -271,6 +314,7 @@ func (l *Locals) Equal(groupResource string, a, b []byte) bool {
 	if errA != nil || errB != nil {
 		return false
 	}
+	paths = apartFromStatus(endedJob(groupResource, left), paths)
 	x, errX := registry.WriteFields(registry.ReplaceParts(left, nil, paths), a)
 	y, errY := registry.WriteFields(registry.ReplaceParts(right, nil, paths), b)
 	return errX == nil && errY == nil && bytes.Equal(x, y)

@@ -114,8 +114,9 @@ func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
 
 // rewriting is the version of what Want makes of an object besides holding it.
 // A standby that was filled by another one is compared in full and written
-// where it differs. From 2 on, references to owners out of scope are dropped.
-const rewriting = "2"
+// where it differs. From 2 on, references to owners out of scope are dropped; from
+// 3 on, a Job that has ended on the primary has ended on the standby too.
+const rewriting = "3"
 
 // HoldsHash changes with everything besides the Scope that decides how an
 // object should stand on the standby: the rewriting, the holds and the local

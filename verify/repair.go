@@ -32,8 +32,9 @@ type Left struct {
 
 const (
 	// repairKeys is how many keys one transaction takes; with the checkpoint,
-	// the role and the marks of surplus keys they stay below etcd's 128.
-	repairKeys = 60
+	// the role, the marks of surplus keys and the originals of held objects they
+	// stay below etcd's 128.
+	repairKeys = 40
 	// repairRace is how often a transaction is tried while the replication
 	// writes at the same time.
 	repairRace = 50
@@ -54,7 +55,7 @@ func Repair(ctx context.Context, sides Sides, view *scope.View, plan Plan, limit
 	r.out.Left = []Left{}
 	keys, bytes := repairKeys, 1<<20
 	if limits.MaxOps > 0 {
-		keys = max(1, min(keys, (limits.MaxOps-4)/2))
+		keys = max(1, min(keys, (limits.MaxOps-4)/3))
 	}
 	if limits.MaxBytes > 0 {
 		bytes = limits.MaxBytes * 2 / 3
@@ -188,7 +189,7 @@ func (r *repair) operations(s Step, primary, standby *kv.Pair, records scope.Rec
 			return nil
 		}
 		r.out.Deleted++
-		return []clientv3.Op{clientv3.OpDelete(s.Key), clientv3.OpDelete(sink.SurplusPrefix + s.Key)}
+		return []clientv3.Op{clientv3.OpDelete(s.Key), clientv3.OpDelete(sink.SurplusPrefix + s.Key), clientv3.OpDelete(scope.HeldKey(s.Key))}
 	case primary == nil:
 		r.leave(s, "the primary no longer has it")
 		return nil
