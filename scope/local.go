@@ -44,18 +44,23 @@ type localField struct {
 // sigs.k8s.io/cluster-api). Objects of before its v1beta2 have the condition
 // under status.v1beta2.
 //
-// When a CronJob has run last is the primary's to say, or it would run again for
-// that time on release; its controller writes the rest of the status also while
-// it is suspended (syncCronJob of k8s.io/kubernetes/pkg/controller/cronjob). Of
-// Jobs see endedJob.
+// When a CronJob has run last, and how much of a Job has been done, are the
+// primary's to say, or it would be done again on release. The rest of the status
+// their controllers write also while they are suspended (syncCronJob and
+// syncJob in pkg/controller of k8s.io/kubernetes). See also endedJob.
 //
 // API servers store definitions as v1beta1, the shorter one (the codec in
 // pkg/cmd/server/options of k8s.io/apiextensions-apiserver).
 var defaultLocals = []Local{
 	{
-		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch",
+		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps",
 			"poddisruptionbudgets.policy", "horizontalpodautoscalers.autoscaling", "resourcequotas"},
 		Fields: []string{"/status", "/metadata/managedFields", "/metadata/annotations/deployment.kubernetes.io~1revision"},
+	},
+	{
+		Resources: []string{"jobs.batch"},
+		Fields: []string{"/status/active", "/status/conditions", "/status/ready", "/status/startTime", "/status/terminating",
+			"/status/uncountedTerminatedPods", "/metadata/managedFields"},
 	},
 	{
 		Resources: []string{"cronjobs.batch"},
