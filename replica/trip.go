@@ -266,23 +266,24 @@ func (s *stream) lookUpMarks(ctx context.Context, changes []kv.Change, sights []
 			continue
 		}
 		first[c.Key] = true
-		asked = append(asked, source.At{Key: c.Key, Revision: c.Revision - 1})
+		at := source.At{Key: c.Key, Revision: c.Revision - 1}
+		s.before[at] = false // where nobody can tell any more, it was not: then the mark counts
+		asked = append(asked, at)
 	}
 	for part := range slices.Chunk(asked, readAgainMax) {
-		s.lookUp(ctx, part)
+		if !s.lookUp(ctx, part) {
+			return
+		}
 	}
 }
 
-// lookUp asks how some objects were. Where nobody can tell any more, they were
-// not marked: then their mark counts.
-func (s *stream) lookUp(ctx context.Context, asked []source.At) {
+// lookUp asks how some objects were. False: the primary does not answer.
+func (s *stream) lookUp(ctx context.Context, asked []source.At) bool {
 	attempt, cancel := context.WithTimeout(ctx, lookBack)
 	defer cancel()
 	pairs, err := source.GetAt(attempt, s.primary, asked)
 	if half := len(asked) / 2; half > 0 && errors.Is(err, source.ErrCompacted) { // of the first perhaps, not of the last
-		s.lookUp(ctx, asked[:half])
-		s.lookUp(ctx, asked[half:])
-		return
+		return s.lookUp(ctx, asked[:half]) && s.lookUp(ctx, asked[half:])
 	}
 	deleting := map[string]bool{}
 	for _, p := range pairs {
@@ -292,6 +293,7 @@ func (s *stream) lookUp(ctx context.Context, asked []source.At) {
 	for _, a := range asked {
 		s.before[a] = deleting[a.Key]
 	}
+	return err == nil || errors.Is(err, source.ErrCompacted)
 }
 
 // markedBefore reports whether an object was being deleted before the change.
