@@ -39,6 +39,9 @@ type localField struct {
 // defaultLocals: what the standby's own controllers write for objects that are
 // held there, and what names the cluster's own webhook.
 //
+// The controller that aggregates ClusterRoles comes to the same rules on both
+// sides, but each at its own time.
+//
 // The controllers of Cluster API, core and providers, write one thing into the
 // objects of a paused Cluster: that they have seen it (util/paused of
 // sigs.k8s.io/cluster-api). Objects of before its v1beta2 have the condition
@@ -69,6 +72,10 @@ var defaultLocals = []Local{
 	{
 		Resources: []string{"customresourcedefinitions.apiextensions.k8s.io"},
 		Fields:    []string{"/spec/conversion/webhookClientConfig/caBundle", "/spec/conversion/webhook/clientConfig/caBundle"},
+	},
+	{
+		Resources: []string{"clusterroles.rbac.authorization.k8s.io"},
+		Fields:    []string{"/metadata/managedFields/manager=clusterrole-aggregation-controller"},
 	},
 	{
 		Resources: []string{"*.cluster.x-k8s.io"},
@@ -245,8 +252,11 @@ func own(object []byte, paths []registry.Path) (Own, error) {
 
 // Keep gives want with the local fields that the standby's object has, and what
 // it has in them then. An object that cannot be edited without loss is given as
-// it is: then the primary's values stand in its local fields. So is one that the
-// standby has another object in the place of.
+// it is: then the primary's values stand in its local fields.
+//
+// What controllers say of an object, its status and metadata, is said of that
+// object, and of no other one under its name. Other local fields are the
+// cluster's, and stay with the name.
 func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, Own, error) {
 	paths, err := l.paths(groupResource, want)
 	if err != nil {
@@ -256,7 +266,7 @@ func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, O
 	if err != nil {
 		return nil, Own{}, err
 	}
-	if standby == (Own{}) || primary == standby || primary.uid != standby.uid {
+	if standby == (Own{}) || primary == standby {
 		return want, primary, nil // to the byte
 	}
 	var parts registry.Fields
@@ -267,15 +277,24 @@ func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, O
 	if err != nil {
 		return nil, Own{}, err
 	}
-	ended := endedJob(groupResource, object)
-	kept, err := registry.WriteFields(registry.ReplaceParts(object, parts, apartFromStatus(ended, paths)), want)
+	kept := paths
+	if endedJob(groupResource, object) {
+		kept = apartFrom(kept, "status")
+	}
+	if primary.uid != standby.uid {
+		kept = apartFrom(kept, "status", "metadata")
+	}
+	if len(kept) == 0 {
+		return want, primary, nil
+	}
+	value, err := registry.WriteFields(registry.ReplaceParts(object, parts, kept), want)
 	if err != nil {
 		return want, primary, nil
 	}
-	if ended {
-		standby, err = own(kept, paths)
+	if len(kept) < len(paths) {
+		standby, err = own(value, paths)
 	}
-	return kept, standby, err
+	return value, standby, err
 }
 
 // endedJob reports whether an object of the primary is a Job that has ended. Its
@@ -293,12 +312,9 @@ func endedJob(groupResource string, object registry.Fields) bool {
 	})
 }
 
-// apartFromStatus leaves out the paths into the status.
-func apartFromStatus(leave bool, paths []registry.Path) []registry.Path {
-	if !leave {
-		return paths
-	}
-	return slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool { return p[0] == "status" })
+// apartFrom leaves out the paths that begin with one of some fields.
+func apartFrom(paths []registry.Path, fields ...string) []registry.Path {
+	return slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool { return slices.Contains(fields, p[0]) })
 }
 
 // Equal reports whether the object that the primary wants, a, and the standby's, b,
@@ -319,7 +335,9 @@ func (l *Locals) Equal(groupResource string, a, b []byte) bool {
 	if errA != nil || errB != nil {
 		return false
 	}
-	paths = apartFromStatus(endedJob(groupResource, left), paths)
+	if endedJob(groupResource, left) {
+		paths = apartFrom(paths, "status")
+	}
 	x, errX := registry.WriteFields(registry.ReplaceParts(left, nil, paths), a)
 	y, errY := registry.WriteFields(registry.ReplaceParts(right, nil, paths), b)
 	return errX == nil && errY == nil && bytes.Equal(x, y)

@@ -78,6 +78,32 @@ func TestDefinitionsKeepTheStandbysCABundle(t *testing.T) {
 	}
 }
 
+// The standby's own definition, installed there before the pair was formed, has
+// another UID than the primary's: the webhook is still the standby's.
+func TestLocalFieldsOfTheClusterStayWithTheName(t *testing.T) {
+	locals, err := scope.NewLocals(append(scope.DefaultLocals(scope.DefaultProfile), scope.Local{Resources: []string{crdResource}, Fields: []string{"/status/storedVersions"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition := func(uid, caBundle, stored string) []byte {
+		return []byte(`{"apiVersion":"apiextensions.k8s.io/v1beta1","kind":"CustomResourceDefinition","metadata":{"name":"x","uid":"` + uid + `"},` +
+			`"spec":{"conversion":{"webhookClientConfig":{"caBundle":"` + caBundle + `"}}},"status":{"storedVersions":["` + stored + `"]}}` + "\n")
+	}
+	standby, err := locals.Own(crdResource, definition("theirs", "c3Bi", "v1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, own, err := locals.Keep(crdResource, definition("ours", "bW9zY293", "v2"), standby)
+	if err != nil || string(kept) != string(definition("ours", "c3Bi", "v2")) {
+		t.Errorf("%s, %v", kept, err)
+	}
+	if again, _ := locals.Own(crdResource, kept); again != own {
+		t.Errorf("it says that %+v is left, and it is %+v", own, again)
+	}
+}
+
+const crdResource = "customresourcedefinitions.apiextensions.k8s.io"
+
 // A step through a list names elements by a field; what lies below them is kept
 // element by element.
 func TestLocalFieldsInLists(t *testing.T) {

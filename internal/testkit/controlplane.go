@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -226,6 +227,21 @@ func (c *ControlPlane) StartControllerManager() {
 	}
 	url := fmt.Sprintf("https://127.0.0.1:%d/healthz", c.manager)
 	c.start(&c.kcmproc, "kube-controller-manager", append(args, c.opts.ControllerManagerFlags...), url)
+	// It has settled when it has filled the roles that every cluster has.
+	ctx, cancel := context.WithTimeout(c.t.Context(), controlPlanePatience)
+	defer cancel()
+	c.must("aggregate the ClusterRoles", c.kcmproc.Until(ctx, func(ctx context.Context) error {
+		for _, name := range []string{"admin", "edit", "view"} {
+			role, err := c.Client().RbacV1().ClusterRoles().Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if len(role.Rules) == 0 {
+				return fmt.Errorf("ClusterRole %s has no rules yet", name)
+			}
+		}
+		return nil
+	}))
 }
 
 // StopControllerManager ends the controller manager.
