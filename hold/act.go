@@ -213,7 +213,7 @@ func (a *act) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv
 	if len(ops) == 0 {
 		return true, nil
 	}
-	ops = append(ops, clientv3.OpPut(sink.OperatorKey, "hold "+a.op+" "+time.Now().UTC().Format(time.RFC3339)))
+	ops = append(ops, clientv3.OpPut(sink.OperatorKey, sink.OperatorHold+a.op+" "+time.Now().UTC().Format(time.RFC3339)))
 	resp, err := a.standby.Txn(ctx).If(compares...).Then(ops...).Commit()
 	if err != nil {
 		return false, &remedy.Error{Op: a.op + " the holds", Err: err,

@@ -66,7 +66,7 @@ func release(view *scope.View, key string, record, object *kv.Pair) write {
 	default:
 		return write{leave: "cannot be read: " + item.Why}
 	}
-	value, _, err := view.Keep(key, record.Value, view.Own(key, object.Value))
+	value, _, err := view.Release(key, record.Value, view.Own(key, object.Value))
 	if err != nil {
 		return write{leave: "cannot be read: " + err.Error()}
 	}

@@ -77,7 +77,7 @@ func WriteKnownFields(fields Fields, like []byte) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNotEditable, err)
 		}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, edited); err != nil {
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(fields, edited, true); err != nil {
 			return nil, fmt.Errorf("write the edited object: %w", err)
 		}
 		return writeTyped(edited)

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
@@ -130,7 +132,8 @@ type judged struct {
 	want             scope.Wanted
 	have             scope.Object
 	wantErr, haveErr error
-	same             bool // the standby has what it should
+	foreignKey       error // the standby's own value shows that standby.encryption is another cluster's
+	same             bool  // the standby has what it should
 }
 
 func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
@@ -139,6 +142,7 @@ func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
 	}
 	if s != nil {
 		t.have, t.haveErr = j.view.InStandby(s.Key, s.Value)
+		t.foreignKey = j.foreignKey(s)
 	}
 	if p != nil && s != nil && t.want.In && t.wantErr == nil && t.haveErr == nil {
 		t.same = j.view.Same(p.Key, t.want.Object, t.have, p.Value, s.Value)
@@ -146,8 +150,27 @@ func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
 	return t
 }
 
+// foreignKey: what the standby's API servers wrote out of scope proves the key
+// that it will be written with, where both have one name.
+func (j *copyJob) foreignKey(s *kv.Pair) error {
+	if j.view.Scope.Key(s.Key) != scope.Out || registry.SealedWith(s.Value) == "" {
+		return nil
+	}
+	k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), s.Key)
+	if !ok {
+		return nil
+	}
+	if _, err := j.view.Recoder.PlainOfStandby(k.GroupResource(), s.Key, s.Value); errors.Is(err, registry.ErrWrongKey) {
+		return fmt.Errorf("%s (%s): %w", s.Key, k, err)
+	}
+	return nil
+}
+
 // visit looks at one key of the two sides.
 func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
+	if t.foreignKey != nil {
+		return unreadableThere(t.foreignKey)
+	}
 	if p == nil {
 		return j.onlyStandby(s, t, known)
 	}

@@ -20,6 +20,7 @@ type Facts struct {
 	Checkpoint       sink.Stored
 	ScopeHash        string
 	HoldsHash        string
+	Held             kv.Revision // of the standby: a command released or held objects there last; 0 = none has
 	Testimony        Testimony
 	// Reached is the highest source revision that this process has seen in the
 	// checkpoint; 0 = none yet.
@@ -36,7 +37,8 @@ const (
 	ReasonRolledBack  = "standby-rolled-back"
 	ReasonNoProgress  = "no-trusted-progress"
 	ReasonMended      = "unreadable-value-mended"
-	ReasonOrdered     = "ordered" // by an operator, after the breaker tripped
+	ReasonReleased    = "released" // or held, by an operator
+	ReasonOrdered     = "ordered"  // by an operator, after the breaker tripped
 )
 
 // Decision is how replication goes on.
@@ -90,6 +92,8 @@ func Decide(f Facts) (Decision, error) {
 		return Decision{Copy: ReasonRolledBack, Base: base}, nil
 	case c.HoldsHash != f.HoldsHash: // other bytes, but of the same keys
 		return Decision{Copy: ReasonHolds, Base: base}, nil
+	case f.Held > c.Revision: // what was released is held again
+		return Decision{Copy: ReasonReleased, Base: base}, nil
 	}
 	return Decision{Base: base}, nil
 }

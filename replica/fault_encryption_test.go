@@ -176,6 +176,27 @@ func TestWrongEncryptionKeyWritesNothing(t *testing.T) {
 	}
 }
 
+// Fault 37: what the API servers of an empty standby have written for themselves
+// proves the key that is given for it, before anything is written with it.
+func TestStandbysOwnValuesProveItsKey(t *testing.T) {
+	const own = "/registry/secrets/kube-system/own"
+	stored, err := encryption(t, "secretbox", "key1", secretB).Encrypt("secrets", own, []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"own","namespace":"kube-system"}}`))
+	must(t, err)
+	for given, right := range map[string]bool{secretA: false, secretB: true} {
+		p := newPair(t)
+		put(t, p.standby.Client(), own, string(stored))
+		p.under(t, nil, encryption(t, "secretbox", "key1", given))
+		put(t, p.primary.Client(), "/registry/secrets/prod/a", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a","namespace":"prod","uid":"u"}}`)
+		_, err := p.new(t).Once(t.Context())
+		if wrong := remedy.CodeOf(err) == remedy.Auth && strings.Contains(fmt.Sprint(err), own); wrong == right || right && err != nil {
+			t.Errorf("with the key given, right %v: %v", right, err)
+		}
+		if n := count(t, p.standby.Client(), "/registry/secrets/prod/"); (n == 1) != right {
+			t.Errorf("%d objects were written, right %v", n, right)
+		}
+	}
+}
+
 // Fault 37: no configuration is given. Encrypted values are copied as they are.
 func TestEncryptedWithoutConfigurationIsCopiedOpaque(t *testing.T) {
 	p := newPair(t)

@@ -67,12 +67,12 @@ func TestAdoptedKeysStayAdopted(t *testing.T) {
 	must(t, first.Continue())
 	first.says(t, "waiting for the lead", waiting)
 
+	streaming := first.logged(t, "msg=streaming")
 	must(t, second.Pause())
 	p.write(t, 2000) // there is time to look at the standby's history
 	for _, key := range keys {
 		remove(t, p.primary.Client(), key)
 	}
-	streaming := first.logged(t, "msg=streaming")
 	first.says(t, "msg=streaming", streaming)
 	p.quiet(t)
 	p.mustEqual(t)

@@ -29,7 +29,7 @@ func TestIncident(t *testing.T) {
 		key     = "/registry/deployments/prod/web"
 		token   = "/registry/secrets/prod/token"
 		before  = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","managedFields":[{"manager":"argo","time":"2026-03-01T12:00:00Z"}]},"spec":{"replicas":1}}`
-		status  = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","managedFields":[{"manager":"kcm","time":"2026-03-01T13:00:00Z"}]},"spec":{"replicas":1},"status":{"replicas":1}}`
+		status  = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","managedFields":[{"manager":"argo","time":"2026-03-01T12:00:00Z"},{"manager":"kcm","subresource":"status","time":"2026-03-01T13:00:00Z"}]},"spec":{"replicas":1},"status":{"replicas":1}}`
 		scaled  = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","managedFields":[{"manager":"kubectl","time":"2026-03-01T11:00:00Z"},{"manager":"argo","time":"2026-03-01T12:00:00Z"}]},"spec":{"replicas":2}}`
 		past    = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","managedFields":[{"manager":"argo","time":"2026-03-01T12:00:00Z"}]},"spec":{"replicas":2}}`
 		marked  = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","deletionTimestamp":"2026-03-01T12:00:00Z"},"spec":{"replicas":1}}`

@@ -13,6 +13,7 @@
 package replica
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -270,6 +271,13 @@ func (r *Replica) facts(ctx context.Context, primary, standby *cluster.Cluster) 
 	// The checkpoint first: the primary, asked later, cannot be behind it.
 	if f.Checkpoint, err = sink.ReadCheckpoint(ctx, standby.Client); err != nil {
 		return f, err
+	}
+	operator, err := standby.Client.Get(ctx, sink.OperatorKey)
+	if err != nil {
+		return f, fmt.Errorf("read who wrote to the standby by hand: %w", err)
+	}
+	if len(operator.Kvs) > 0 && bytes.HasPrefix(operator.Kvs[0].Value, []byte(sink.OperatorHold)) {
+		f.Held = kv.Revision(operator.Kvs[0].ModRevision)
 	}
 	if f.Standby, err = standby.Identify(ctx, sink.CheckpointKey); err != nil {
 		return f, err

@@ -36,8 +36,10 @@ type Holds struct {
 // so it is given a selector that no node satisfies.
 var defaultHolds = []Hold{
 	{Resources: []string{"clusters.cluster.x-k8s.io"}, Patch: json.RawMessage(`{"spec":{"paused":true}}`)},
-	{Resources: []string{"deployments.apps", "statefulsets.apps"}, Patch: json.RawMessage(`{"spec":{"replicas":0}}`)},
+	{Resources: []string{"deployments.apps", "statefulsets.apps", "replicationcontrollers"}, Patch: json.RawMessage(`{"spec":{"replicas":0}}`)},
 	{Resources: []string{"daemonsets.apps"}, Patch: json.RawMessage(`{"spec":{"template":{"spec":{"nodeSelector":{"understudy.dev/held":"true"}}}}}`)},
+	// The standby's controllers reclaim a volume whose claim they do not find, and what it stands for.
+	{Resources: []string{"persistentvolumes"}, Patch: json.RawMessage(`{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`)},
 	{Resources: []string{"cronjobs.batch", "jobs.batch"}, Patch: json.RawMessage(`{"spec":{"suspend":true}}`)},
 }
 
@@ -117,6 +119,34 @@ func checkResources(resources []string) error {
 		}
 	}
 	return nil
+}
+
+// Overlap refuses local fields that a hold writes: a release would take the held
+// value for the standby's own, and the primary's would be lost with its record.
+func Overlap(h *Holds, l *Locals) error {
+	for gr, holds := range h.of {
+		for _, f := range l.fields(gr) {
+			for _, hold := range holds {
+				if touches(hold.patch, f.path) {
+					return &RuleError{Field: f.Origin + ".fields", Err: fmt.Errorf("%s of %s is what %s writes: a field is held or local, not both", f.Fields[0], gr, hold.Origin)}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func touches(patch any, path registry.Path) bool {
+	for _, step := range path {
+		fields, ok := patch.(map[string]any)
+		if !ok {
+			return true // all that is below
+		}
+		if patch, ok = fields[step]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // Hash changes with everything that Apply depends on; "" where nothing is held.

@@ -291,3 +291,41 @@ resources: [{resources: [secrets], providers: [{secretbox: {keys: [{name: k, sec
 	}
 	return e
 }
+
+// A field is held or local, not both: a release would take the held value for the
+// standby's own.
+func TestHoldsAndLocalsDoNotOverlap(t *testing.T) {
+	holds, err := scope.NewHolds(scope.DefaultHolds(scope.DefaultProfile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field, wrong := range map[string]bool{"/spec/replicas": true, "/spec": true, "/spec/template": false, "/status": false, "/metadata/labels/a": false} {
+		locals, err := scope.NewLocals([]scope.Local{{Resources: []string{"deployments.apps"}, Fields: []string{field}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := scope.Overlap(holds, locals); (err != nil) != wrong {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	locals, err := scope.NewLocals(append(scope.DefaultLocals(scope.DefaultProfile), scope.TokenLocals()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := scope.Overlap(holds, locals); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+}
+
+// A patch of a field that a built-in kind does not have holds nothing, and says so.
+func TestMisspeltHoldIsAnError(t *testing.T) {
+	for _, patch := range []string{`{"spec":{"replica":0}}`, `{"sepc":{"replicas":0}}`} {
+		holds, err := scope.NewHolds([]scope.Hold{{Resources: []string{"deployments.apps"}, Patch: json.RawMessage(patch)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := holds.Apply("deployments.apps", of(t, "deployments.apps")[0].Value); err == nil {
+			t.Errorf("%s was applied", patch)
+		}
+	}
+}

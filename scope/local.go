@@ -56,18 +56,18 @@ type localField struct {
 // pkg/cmd/server/options of k8s.io/apiextensions-apiserver).
 var defaultLocals = []Local{
 	{
-		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps",
+		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicationcontrollers",
 			"poddisruptionbudgets.policy", "horizontalpodautoscalers.autoscaling", "resourcequotas"},
-		Fields: []string{"/status", "/metadata/managedFields", "/metadata/annotations/deployment.kubernetes.io~1revision"},
+		Fields: []string{"/status", "/metadata/managedFields/subresource=status", "/metadata/annotations/deployment.kubernetes.io~1revision"},
 	},
 	{
 		Resources: []string{"jobs.batch"},
 		Fields: []string{"/status/active", "/status/conditions", "/status/ready", "/status/startTime", "/status/terminating",
-			"/status/uncountedTerminatedPods", "/metadata/managedFields"},
+			"/status/uncountedTerminatedPods", "/metadata/managedFields/subresource=status"},
 	},
 	{
 		Resources: []string{"cronjobs.batch"},
-		Fields:    []string{"/status/active", "/status/lastSuccessfulTime", "/metadata/managedFields"},
+		Fields:    []string{"/status/active", "/status/lastSuccessfulTime", "/metadata/managedFields/subresource=status"},
 	},
 	{
 		Resources: []string{"customresourcedefinitions.apiextensions.k8s.io"},
@@ -258,6 +258,17 @@ func own(object []byte, paths []registry.Path) (Own, error) {
 // object, and of no other one under its name. Other local fields are the
 // cluster's, and stay with the name.
 func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, Own, error) {
+	return l.keep(groupResource, want, standby, false)
+}
+
+// Release is Keep for an original that is put back. Which Jobs of a CronJob run,
+// and what has been decided about a Job, only the primary knew: the standby's
+// controllers said of them that they were suspended.
+func (l *Locals) Release(groupResource string, original []byte, standby Own) ([]byte, Own, error) {
+	return l.keep(groupResource, original, standby, groupResource == "jobs.batch" || groupResource == "cronjobs.batch")
+}
+
+func (l *Locals) keep(groupResource string, want []byte, standby Own, primarysStatus bool) ([]byte, Own, error) {
 	paths, err := l.paths(groupResource, want)
 	if err != nil {
 		return nil, Own{}, err
@@ -277,8 +288,10 @@ func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, O
 	if err != nil {
 		return nil, Own{}, err
 	}
-	kept := paths
-	if endedJob(groupResource, object) {
+	kept := slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool {
+		return p[0] != "status" && p[0] != "metadata" && !hasPlace(parts, object, p)
+	})
+	if primarysStatus || endedJob(groupResource, object) {
 		kept = apartFrom(kept, "status")
 	}
 	if primary.uid != standby.uid {
@@ -297,6 +310,28 @@ func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, O
 	return value, standby, err
 }
 
+// hasPlace reports whether the standby's object has something at a path, and the
+// primary's a place for it. What the standby lacks besides its controllers' own
+// fields, a webhook's caBundle that nobody has injected there, is the primary's.
+func hasPlace(standby, primary registry.Fields, path registry.Path) bool {
+	return leads(map[string]any(standby), path) && leads(map[string]any(primary), path[:len(path)-1])
+}
+
+func leads(v any, path registry.Path) bool {
+	for i, step := range path {
+		if list, ok := v.([]any); ok {
+			name, value, _ := strings.Cut(step, "=")
+			return slices.ContainsFunc(list, func(e any) bool {
+				fields, _ := e.(map[string]any)
+				return fields[name] == value && leads(e, path[i+1:])
+			})
+		}
+		fields, _ := v.(map[string]any)
+		v = fields[step]
+	}
+	return v != nil
+}
+
 // endedJob reports whether an object of the primary is a Job that has ended. Its
 // status is not local: the standby's controller, which held it, knows of no end
 // and would run it again on release.
@@ -310,6 +345,22 @@ func endedJob(groupResource string, object registry.Fields) bool {
 		c, _ := one.(map[string]any)
 		return (c["type"] == "Complete" || c["type"] == "Failed") && c["status"] == "True"
 	})
+}
+
+// labelJob gives a Job without labels those of its template, as the API server
+// does with the first write after the Job's creation, which may be that of the
+// standby's controller (SetDefaults_Job in pkg/apis/batch/v1 of k8s.io/kubernetes).
+func labelJob(groupResource string, object registry.Fields) {
+	if groupResource != "jobs.batch" {
+		return
+	}
+	spec, _ := object["spec"].(map[string]any)
+	template, _ := spec["template"].(map[string]any)
+	from, _ := template["metadata"].(map[string]any)
+	metadata, _ := object["metadata"].(map[string]any)
+	if labels, _ := metadata["labels"].(map[string]any); metadata != nil && len(labels) == 0 && from["labels"] != nil {
+		metadata["labels"] = from["labels"]
+	}
 }
 
 // apartFrom leaves out the paths that begin with one of some fields.
@@ -338,6 +389,8 @@ func (l *Locals) Equal(groupResource string, a, b []byte) bool {
 	if endedJob(groupResource, left) {
 		paths = apartFrom(paths, "status")
 	}
+	labelJob(groupResource, left)
+	labelJob(groupResource, right)
 	x, errX := registry.WriteFields(registry.ReplaceParts(left, nil, paths), a)
 	y, errY := registry.WriteFields(registry.ReplaceParts(right, nil, paths), b)
 	return errX == nil && errY == nil && bytes.Equal(x, y)

@@ -291,3 +291,15 @@ func TestHoldsHashTellsTheRewriting(t *testing.T) {
 		t.Error("with holds it is")
 	}
 }
+
+// A PersistentVolume goes with its claim: without it the standby's controllers
+// would reclaim what is stored in it.
+func TestVolumesGoWithTheirClaims(t *testing.T) {
+	view := defaultView(t)
+	for namespace, in := range map[string]bool{"prod": true, "default": false, "": true} {
+		object, err := view.InPrimary("/registry/persistentvolumes/v", []byte(`{"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"v","uid":"u"},"spec":{"persistentVolumeReclaimPolicy":"Delete","claimRef":{"namespace":"`+namespace+`","name":"c","uid":"w"}}}`))
+		if err != nil || object.In != in {
+			t.Errorf("claim in %q: in scope %v, %v", namespace, object.In, err)
+		}
+	}
+}

@@ -22,7 +22,8 @@ type View struct {
 type Object struct {
 	In   bool          // takes part
 	Meta registry.Meta // zero for raw and opaque values
-	// Orphaned: it takes no part because the scope leaves out all its owners.
+	// Orphaned: it takes no part because the scope leaves out all its owners, or
+	// the claim of a PersistentVolume.
 	Orphaned bool
 	// Dropped are the owners of an object of the primary that the scope leaves
 	// out while others are in: neither Plain nor Meta refers to them any more.
@@ -115,7 +116,8 @@ func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
 // rewriting is the version of what Want makes of an object besides holding it.
 // A standby that was filled by another one is compared in full and written
 // where it differs. From 2 on, references to owners out of scope are dropped; from
-// 3 on, a Job that has ended on the primary has ended on the standby too.
+// 3 on, a Job that has ended on the primary has ended on the standby too, and
+// PersistentVolumes go with their claims.
 const rewriting = "3"
 
 // HoldsHash changes with everything besides the Scope that decides how an
@@ -159,6 +161,15 @@ func (v *View) Own(key string, stored []byte) Own {
 // Keep gives the value want, which the standby should store at key, with the
 // local fields that its object has, and what it has in them then.
 func (v *View) Keep(key string, want []byte, own Own) ([]byte, Own, error) {
+	return v.keep(key, want, own, v.Locals.Keep)
+}
+
+// Release is Keep for an original that is put back.
+func (v *View) Release(key string, original []byte, own Own) ([]byte, Own, error) {
+	return v.keep(key, original, own, v.Locals.Release)
+}
+
+func (v *View) keep(key string, want []byte, own Own, keep func(string, []byte, Own) ([]byte, Own, error)) ([]byte, Own, error) {
 	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
 	if !ok || own == (Own{}) || !v.Locals.Concerns(parsed.GroupResource()) {
 		return want, Own{}, nil
@@ -168,7 +179,7 @@ func (v *View) Keep(key string, want []byte, own Own) ([]byte, Own, error) {
 	if err != nil {
 		return nil, Own{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
-	kept, own, err := v.Locals.Keep(gr, wanted, own)
+	kept, own, err := keep(gr, wanted, own)
 	if err != nil {
 		return nil, Own{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
@@ -235,7 +246,7 @@ func (v *View) read(key string, parsed registry.Key, verdict Verdict, plain []by
 	if verdict == AskObject {
 		verdict = v.Scope.Object(key, meta)
 	}
-	orphaned := verdict == In && v.Scope.Orphaned(key, meta)
+	orphaned := verdict == In && (v.Scope.Orphaned(key, meta) || v.Scope.claimLeftOut(parsed, plain))
 	return Object{In: verdict == In && !orphaned, Orphaned: orphaned, Meta: meta, Plain: plain}, nil
 }
 

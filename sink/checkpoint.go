@@ -28,6 +28,8 @@ const (
 	// OperatorKey is written by every command that writes objects of the standby
 	// beside the replication, in the same transaction. It holds when and which.
 	OperatorKey = Root + "operator"
+	// OperatorHold is what its value begins with where holds were released or applied.
+	OperatorHold = "hold "
 	// ReportKey holds the daemon's last report.
 	ReportKey = Root + "report"
 )

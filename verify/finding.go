@@ -57,6 +57,7 @@ const (
 	NamespaceMissing Problem = "namespace-missing"
 	OwnersLeftOut    Problem = "owners-left-out"
 	OwnerLeftOut     Problem = "owner-left-out"
+	VolumeReclaimed  Problem = "volume-reclaimed"
 	Held             Problem = "held"
 )
 
@@ -75,6 +76,8 @@ var problems = []struct {
 		"understudy floor raise, then restart the standby's API servers: understudy floor verify"},
 	{GarbageCollected, "would be deleted by the garbage collector: no owner is left",
 		"find out why the owners are missing: understudy check; bring them over, or take them into the scope, before the standby's controllers see these"},
+	{VolumeReclaimed, "are volumes whose claim is not there: the controllers would delete them, and what is stored in them",
+		"take their claims into the scope, exclude the volumes (sync.exclude), or set their persistentVolumeReclaimPolicy to Retain on the primary"},
 	{BeingDeleted, "are being deleted: the standby's controllers would go on with it, against the same infrastructure",
 		"let the deletions end on the primary; with the primary gone, decide for each whether it shall go, before the standby's controllers run"},
 	{NamespaceDeleted, "would be deleted with their Namespace",

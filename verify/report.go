@@ -127,6 +127,9 @@ func unknown(started time.Time, reason, hint string) Report {
 // conclude sets the verdict of a comparison that went through.
 func (r *Report) conclude() {
 	r.Verdict = Consistent
+	if r.Compared == 0 {
+		r.Verdict, r.Reason, r.Hint = Unknown, "no key in scope is on either side", "is sync.prefix the API servers' --etcd-prefix with a slash at the end? understudy preflight"
+	}
 	if r.Differences() > 0 {
 		r.Verdict = Inconsistent
 	}

@@ -171,6 +171,17 @@ func TestRunIsUnknown(t *testing.T) {
 }
 
 // A cancelled check must not look like one that came to its end.
+// Where there is nothing to compare, nothing has been shown to be equal: a prefix
+// that is not the API servers' looks like that.
+func TestNothingInScopeIsUnknown(t *testing.T) {
+	s := newStage(t)
+	s.put(s.sides.Primary, "/elsewhere/a", []byte("1"))
+	s.checkpoint(nil)
+	if report := s.check(newView(t, nil, nil)); report.Verdict != Unknown || report.Reason == "" || report.Hint == "" {
+		t.Errorf("%+v", report)
+	}
+}
+
 func TestRunCancelled(t *testing.T) {
 	s := newStage(t)
 	view := newView(t, nil, nil)
@@ -275,5 +286,8 @@ func TestMembers(t *testing.T) {
 	problems, err := Members(t.Context(), client, []string{e.Endpoints()[0], other.Endpoints()[0]}, at)
 	if err != nil || len(problems) != 1 {
 		t.Errorf("of two different clusters: %q, %v", problems, err)
+	}
+	if problems, err := Members(t.Context(), client, e.Endpoints()[:1], at); err == nil {
+		t.Errorf("one of three members was asked: %q", problems)
 	}
 }

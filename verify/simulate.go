@@ -149,6 +149,10 @@ func (s *simulator) noteHeld(key string) {
 	if !ok {
 		return
 	}
+	if s.held == nil {
+		s.held = map[string]bool{}
+	}
+	s.held[of] = true
 	o := record{key: of, resource: s.resource(k), in: true}
 	s.note(Held, Info, &o, func() string { return "" })
 }

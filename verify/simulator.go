@@ -41,6 +41,8 @@ type simulator struct {
 	endpoints     map[string]bool              // with a ready address, by namespace/name of the Service
 	callers       []caller                     // in the order of their keys, per problem
 	addresses     []address
+	volumes       []volume
+	held          map[string]bool // keys of objects whose original is kept
 	ranges        ranges
 }
 
@@ -199,6 +201,7 @@ func (s *simulator) conclude() {
 	s.judgeBackends()
 	s.judgeAddresses()
 	s.judgeNamespaces()
+	s.judgeVolumes()
 }
 
 // note adds an object to a finding.
@@ -259,6 +262,8 @@ func (s *simulator) readBody(key registry.Key, o *record, plain []byte) error {
 		return s.readAPIService(key, o, plain)
 	case "validatingwebhookconfigurations.admissionregistration.k8s.io", "mutatingwebhookconfigurations.admissionregistration.k8s.io":
 		return s.readWebhooks(key, o, plain)
+	case "persistentvolumes":
+		return s.readVolume(key, o, plain)
 	case "services":
 		return s.readService(key, o, plain)
 	case "endpointslices.discovery.k8s.io", "endpoints":

@@ -53,6 +53,9 @@ func runConfigValidate(out io.Writer, a *app) error {
 	if err := errors.Join(scopeErr, holdsErr, localsErr, filesErr); err != nil {
 		return err
 	}
+	if _, err := newKeyView(p); err != nil {
+		return err
+	}
 	_, err = fmt.Fprintf(out, "%s is valid: pair %s, primary %s, standby %s\n", p.File(), p.Metadata.Name, p.Primary.Name, p.Standby.Name)
 	return err
 }

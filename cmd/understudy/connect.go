@@ -61,6 +61,9 @@ func newKeyView(p *config.Pair) (*scope.View, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := scope.Overlap(holds, locals); err != nil {
+		return nil, wrongRule(p, "local", err)
+	}
 	return &scope.View{Scope: s, Holds: holds, Locals: locals}, nil
 }
 

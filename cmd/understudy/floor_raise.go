@@ -173,6 +173,9 @@ func runFloorRaise(ctx context.Context, pair *config.Pair, opts floorRaiseOption
 			Err:    fmt.Errorf("it is the primary of pair %q since %s", state.Pair, state.Since.Format(time.RFC3339)),
 			Remedy: "if the roles have changed, swap primary and standby in the config", Code: remedy.Refused}
 	}
+	if err := mustBeStandby(ctx, pair, standby); err != nil {
+		return err
+	}
 	to, err := floorTarget(ctx, pair, standby, opts)
 	if err != nil {
 		return err

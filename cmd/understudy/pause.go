@@ -13,6 +13,7 @@ import (
 
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/sink"
 )
@@ -104,6 +105,12 @@ func mustBeStandby(ctx context.Context, pair *config.Pair, standby *cluster.Clus
 		return nil //nolint:nilerr // a pause must be possible while the primary is gone
 	}
 	defer primary.Close()
+	if other, err := role.Read(ctx, primary.Client); err == nil && other.Role == role.Standby {
+		return &remedy.Error{Op: "write to " + pair.Standby.Name, Code: remedy.Refused,
+			Err: fmt.Errorf("%s and %s are swapped in the configuration: %s is the standby of pair %q, and %s is the standby of none",
+				pair.Standby.Name, pair.Primary.Name, pair.Primary.Name, other.Pair, pair.Standby.Name),
+			Remedy: "write them the other way round in " + pair.File()}
+	}
 	here, err1 := standby.Identify(ctx, sink.CheckpointKey)
 	there, err2 := primary.Identify(ctx, pair.Sync.Prefix)
 	if err := errors.Join(err1, err2); err != nil {

@@ -236,8 +236,8 @@ func (e *etcdSide) tally(p *kv.Pair) bool {
 	}
 	e.keys++
 	object, err := e.look(p.Key, p.Value)
-	in := object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out // what cannot be read is there all the same
-	if prefix := encryptionPrefix(p.Value); prefix != "" && in {
+	in := object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out           // what cannot be read is there all the same
+	if prefix := encryptionPrefix(p.Value); prefix != "" && (in || e.facts.EncryptionGiven) { // what is out of scope proves the key as well
 		v := e.encrypted[prefix]
 		if v == nil {
 			v = &console.EncryptedValues{Prefix: prefix}

@@ -98,3 +98,45 @@ func TestEndedJobsDoNotRunAgain(t *testing.T) {
 		t.Errorf("the standby has run Pods of %v; want the two that were left of the Job open", ran)
 	}
 }
+
+// A Job without labels gets those of its template with the first write after its
+// creation, which on the standby is its controller's. It is the same Job still,
+// and can be released while the primary's controllers are gone.
+func TestJobWithoutLabelsIsReleased(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs two control planes")
+	}
+	moscow := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
+	spb := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
+	newAPI(t, moscow).create(t, reference("v1", "Namespace", "", ours))
+	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()})
+	p.sync(t)
+	p.reaches(t, 1)
+	moscow.StopControllerManager()
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "bare", Namespace: ours}}
+	job.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "c", Image: "migrate"}}}
+	if _, err := moscow.Client().BatchV1().Jobs(ours).Create(t.Context(), job, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, time.Minute, "the standby's controller to have seen that it is suspended", func() (bool, string) {
+		here, err := spb.Client().BatchV1().Jobs(ours).Get(t.Context(), "bare", metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return len(here.Status.Conditions) == 1 && len(here.Labels) > 0, fmt.Sprintf("%+v", here)
+	})
+	p.consistent(t, 2)
+	changed := p.drift(t).Changed
+	p.must(t, 0, "pause")
+	p.must(t, 0, "hold", "release", "--yes")
+	testkit.Eventually(t, time.Minute, "it to run on the standby", func() (bool, string) {
+		pods, err := spb.Client().CoreV1().Pods(ours).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return len(pods.Items) == 1, fmt.Sprint(len(pods.Items))
+	})
+	if changed > 0 {
+		t.Errorf("drift: %d objects changed by others", changed)
+	}
+}

@@ -1,0 +1,88 @@
+package acceptance_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/understudy-dr/understudy/internal/testkit"
+)
+
+// The standby's controllers reclaim no volume of the primary, whose data both see:
+// one whose claim is out of scope stays away, and one whose claim somebody deletes
+// on the standby is retained there, whatever the primary's policy.
+func TestStandbyReclaimsNoVolume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs two control planes")
+	}
+	moscow := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
+	spb := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
+	primary := newAPI(t, moscow)
+	primary.create(t, reference("v1", "Namespace", "", ours))
+	data := map[string]string{}
+	none, size := "", corev1.ResourceList{"storage": resource.MustParse("1Gi")}
+	modes := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	for name, namespace := range map[string]string{"inside": ours, "outside": "default"} {
+		dir, err := os.MkdirTemp("/tmp", "volume-") // the controller deletes host paths below /tmp only
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		data[name] = filepath.Join(dir, "precious")
+		if err := os.WriteFile(data[name], []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PersistentVolumeSpec{
+			Capacity: size, AccessModes: modes, PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: dir}}}}
+		claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: modes, StorageClassName: &none, VolumeName: name, Resources: corev1.VolumeResourceRequirements{Requests: size}}}
+		if _, err := moscow.Client().CoreV1().PersistentVolumes().Create(t.Context(), volume, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := moscow.Client().CoreV1().PersistentVolumeClaims(namespace).Create(t.Context(), claim, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		phase(t, moscow, name, corev1.VolumeBound)
+	}
+	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()})
+	daemon := p.sync(t)
+	p.reaches(t, 1)
+	phase(t, spb, "inside", corev1.VolumeBound)
+	p.consistent(t, 3)
+	if _, err := spb.Client().CoreV1().PersistentVolumes().Get(t.Context(), "outside", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the volume whose claim is out of scope: %v", err)
+	}
+
+	daemon.Kill() // or the guard would put the claim back
+	claims := spb.Client().CoreV1().PersistentVolumeClaims(ours)
+	if err := claims.Delete(t.Context(), "inside", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	phase(t, spb, "inside", corev1.VolumeReleased)
+	holdsFor(t, 5*time.Second, "the data is there", func() (bool, string) {
+		for _, path := range data {
+			if _, err := os.Stat(path); err != nil {
+				return false, err.Error()
+			}
+		}
+		return true, ""
+	})
+}
+
+func phase(t *testing.T, in *testkit.ControlPlane, name string, want corev1.PersistentVolumePhase) {
+	t.Helper()
+	testkit.Eventually(t, time.Minute, "volume "+name+" to be "+string(want), func() (bool, string) {
+		v, err := in.Client().CoreV1().PersistentVolumes().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return v.Status.Phase == want, string(v.Status.Phase)
+	})
+}
