@@ -61,13 +61,19 @@ func (p *pair) tripAndKeep(t *testing.T, d *daemon) {
 	d.wait(t, "streaming", streaming)
 }
 
-func TestResyncThatKeepsObjectsKeepsTheirOriginals(t *testing.T) {
-	p, d := keeps(t, numbered)
+// loseNumbered deletes the Deployments on the primary; the standby keeps them.
+func (p *pair) loseNumbered(t *testing.T, d *daemon) {
+	t.Helper()
 	for i := range 10 {
 		key, _ := numbered(i)
 		remove(t, p.primary.Client(), key)
 	}
 	p.tripAndKeep(t, d)
+}
+
+func TestResyncThatKeepsObjectsKeepsTheirOriginals(t *testing.T) {
+	p, d := keeps(t, numbered)
+	p.loseNumbered(t, d)
 	for i := range 10 {
 		key, original := numbered(i)
 		p.standsHeld(t, "after resume --resync", key, `"replicas":0`, original)
@@ -140,11 +146,7 @@ func TestObjectsThatAreKeptUnmarkedKeepTheirOriginals(t *testing.T) {
 // An operator who deletes what was kept deletes its original with it.
 func TestRepairDeletesTheOriginalWithTheObject(t *testing.T) {
 	p, d := keeps(t, numbered)
-	for i := range 10 {
-		key, _ := numbered(i)
-		remove(t, p.primary.Client(), key)
-	}
-	p.tripAndKeep(t, d)
+	p.loseNumbered(t, d)
 	sides := verify.Sides{Primary: p.primary.Client(), Standby: p.standby.Client()}
 	found, err := verify.Run(t.Context(), sides, p.config.View, verify.Options{})
 	must(t, err)
