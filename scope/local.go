@@ -39,6 +39,9 @@ type localField struct {
 // defaultLocals: what the standby's own controllers write for objects that are
 // held there, and what names the cluster's own webhook.
 //
+// A volume and its claim come one after the other, and the controller that binds
+// them says of the first that it has lost the second, until that is there.
+//
 // The controller that aggregates ClusterRoles comes to the same rules on both
 // sides, but each at its own time.
 //
@@ -59,6 +62,11 @@ var defaultLocals = []Local{
 		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicationcontrollers",
 			"poddisruptionbudgets.policy", "horizontalpodautoscalers.autoscaling", "resourcequotas"},
 		Fields: []string{"/status", "/metadata/managedFields/subresource=status", "/metadata/annotations/deployment.kubernetes.io~1revision"},
+	},
+	{
+		Resources: []string{"persistentvolumes", "persistentvolumeclaims"},
+		Fields: []string{"/status/phase", "/status/lastPhaseTransitionTime", "/status/message", "/status/reason",
+			"/metadata/managedFields/subresource=status"},
 	},
 	{
 		Resources: []string{"jobs.batch"},

@@ -55,6 +55,13 @@ func TestStandbyReclaimsNoVolume(t *testing.T) {
 	daemon := p.sync(t)
 	p.reaches(t, 1)
 	phase(t, spb, "inside", corev1.VolumeBound)
+	testkit.Eventually(t, time.Minute, "the claim to be bound on the standby", func() (bool, string) {
+		c, err := spb.Client().CoreV1().PersistentVolumeClaims(ours).Get(t.Context(), "inside", metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return c.Status.Phase == corev1.ClaimBound && len(c.Status.Capacity) > 0, string(c.Status.Phase)
+	})
 	p.consistent(t, 3)
 	if _, err := spb.Client().CoreV1().PersistentVolumes().Get(t.Context(), "outside", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("the volume whose claim is out of scope: %v", err)
