@@ -18,13 +18,7 @@ import (
 // standby's controller had suspended it. One that has not ended goes on with what
 // is left to do.
 func TestEndedJobsDoNotRunAgain(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs two control planes")
-	}
-	moscow := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
-	spb := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
-	primary := newAPI(t, moscow)
-	primary.create(t, reference("v1", "Namespace", "", ours))
+	moscow, spb, primary := controlPlanes(t)
 	create := func(name string, completions int32) {
 		t.Helper()
 		mode := batchv1.IndexedCompletion
@@ -103,12 +97,7 @@ func TestEndedJobsDoNotRunAgain(t *testing.T) {
 // creation, which on the standby is its controller's. It is the same Job still,
 // and can be released while the primary's controllers are gone.
 func TestJobWithoutLabelsIsReleased(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs two control planes")
-	}
-	moscow := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
-	spb := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
-	newAPI(t, moscow).create(t, reference("v1", "Namespace", "", ours))
+	moscow, spb, _ := controlPlanes(t)
 	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()})
 	p.sync(t)
 	p.reaches(t, 1)

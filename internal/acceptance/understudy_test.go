@@ -219,3 +219,17 @@ func holdsFor(t *testing.T, d time.Duration, what string, cond func() (ok bool, 
 		}
 	}
 }
+
+// controlPlanes starts a primary, which has the tests' namespace, and a standby, both
+// with their controllers.
+func controlPlanes(t *testing.T) (moscow, spb *testkit.ControlPlane, primary *api) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs two control planes")
+	}
+	moscow = testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
+	spb = testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
+	primary = newAPI(t, moscow)
+	primary.create(t, reference("v1", "Namespace", "", ours))
+	return moscow, spb, primary
+}

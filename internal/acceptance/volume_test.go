@@ -18,13 +18,7 @@ import (
 // one whose claim is out of scope stays away, and one whose claim somebody deletes
 // on the standby is retained there, whatever the primary's policy.
 func TestStandbyReclaimsNoVolume(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs two control planes")
-	}
-	moscow := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
-	spb := testkit.StartControlPlane(t, testkit.ControlPlaneOptions{ControllerManager: true})
-	primary := newAPI(t, moscow)
-	primary.create(t, reference("v1", "Namespace", "", ours))
+	moscow, spb, _ := controlPlanes(t)
 	data := map[string]string{}
 	none, size := "", corev1.ResourceList{"storage": resource.MustParse("1Gi")}
 	modes := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
