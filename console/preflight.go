@@ -43,11 +43,13 @@ type PreflightFacts struct {
 	SameEncryption bool             // both configuration files are given and equal
 	Only           Found[OnlyFacts] // keys in scope
 
-	BreakerRules int                  // of breaker.rules
-	Unmatched    Found[[]LostPattern] // of their resources
+	Same bool // both sides are one etcd cluster
+
+	Named     int                  // resources and patterns of them in breaker.rules, hold.objects and local
+	Unmatched Found[[]LostPattern] // those that fit nothing
 }
 
-// LostPattern is a resource of breaker.rules that neither side has.
+// LostPattern is a resource that the configuration names and neither side has.
 type LostPattern struct {
 	At, Pattern string
 	Near        string // what was probably meant; "" = nobody knows
@@ -59,6 +61,7 @@ type PreflightSide struct {
 	VIP  string
 
 	Revision  Found[kv.Revision]
+	Role      Found[RoleFacts]
 	Etcd      Found[string] // version
 	Keys      Found[int64]  // below the prefix
 	Encrypted Found[[]EncryptedValues]
@@ -77,6 +80,14 @@ type PreflightSide struct {
 
 	Ports       map[int]Found[bool] // at the VIP; true = a connection was accepted
 	Certificate Found[CertificateFacts]
+}
+
+// RoleFacts are what a cluster says it is. The zero RoleFacts are those of one
+// that nothing was ever replicated into.
+type RoleFacts struct {
+	Standby bool
+	Pair    string // of which it is the standby
+	Refuses string // why nothing may be replicated into it from the other side; "" = it may
 }
 
 // EncryptedValues are stored values of one encryption prefix.

@@ -22,14 +22,35 @@ type preflightGroup struct {
 
 // preflightRules are all checks, in the order in which they are shown.
 var preflightRules = []preflightGroup{
-	{"replication", []preflightCheck{{"breaker", judgeTripped}, {"paused", judgePaused}}},
+	{"replication", []preflightCheck{{"roles", judgeRoles}, {"breaker", judgeTripped}, {"paused", judgePaused}}},
 	{"versions", []preflightCheck{{"kubernetes-version", judgeKubernetes}, {"etcd-version", judgeEtcd}}},
 	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"revision-floor", judgeFloor},
-		{"breaker-rules", judgeBreakerRules}}},
+		{"named-resources", judgeNamed}}},
 	{"API servers", []preflightCheck{{"api-server-flags", judgeFlags}, {"crd-versions", judgeCRDs}}},
 	{"identity and encryption", []preflightCheck{{"service-account-keys", judgeSigners}, {"encryption", judgeEncryption}, {"registry-credentials", judgeRegistry}}},
 	{"network", []preflightCheck{{"service-cidr", judgeCIDR}, {"cluster-ips", judgeClusterIPs}, {"access-address", judgeAddress}, {"api-endpoint", judgeEndpoint},
 		{"ports", judgePorts}, {"ingress-certificate", judgeCertificate}}},
+}
+
+// judgeRoles: what writes to the standby must not write to the primary.
+func judgeRoles(f PreflightFacts) []PreflightLine {
+	const other = "write them the other way round in the configuration: understudy config view"
+	p, s, missing := both(f, "which side is the standby", "understudy config view", func(s PreflightSide) Found[RoleFacts] { return s.Role })
+	switch {
+	case missing != nil:
+		return missing
+	case f.Same:
+		return checked(CheckFail, "correct etcd.endpoints of one side: understudy config view", "%s and %s are the same etcd cluster", f.Primary.Name, f.Standby.Name)
+	case p.Standby && !s.Standby:
+		return checked(CheckFail, other, "primary and standby are swapped: %s is the standby of pair %q, and %s of none", f.Primary.Name, p.Pair, f.Standby.Name)
+	case p.Standby:
+		return checked(CheckFail, "a standby has one primary that is nobody's standby: understudy config view", "%s is a standby itself, of pair %q", f.Primary.Name, p.Pair)
+	case s.Refuses != "":
+		return checked(CheckFail, "understudy config view; understudy sync refuses as well, and says how to go on", "%s: %s", f.Standby.Name, s.Refuses)
+	case s.Standby:
+		return checked(CheckOK, "", "%s is the standby of pair %q, %s is nobody's", f.Standby.Name, s.Pair, f.Primary.Name)
+	}
+	return checked(CheckOK, "", "neither side has a role yet: understudy sync makes %s the standby", f.Standby.Name)
 }
 
 // judgeTripped: a pair whose replication stands still cannot swap its roles.
@@ -203,24 +224,25 @@ func most(m map[string]int64) string {
 	return strings.Join(parts, ", ")
 }
 
-// judgeBreakerRules: a rule for a resource that is not there guards nothing.
-func judgeBreakerRules(f PreflightFacts) []PreflightLine {
+// judgeNamed: what is configured for a resource that is not there does nothing.
+func judgeNamed(f PreflightFacts) []PreflightLine {
+	const what = "the resources that breaker.rules, hold.objects and local name"
 	switch {
-	case f.BreakerRules == 0:
+	case f.Named == 0:
 		return nil
 	case !f.Unmatched.Known:
-		return unchecked("understudy config view", "the resources of breaker.rules", orUnknown(f.Unmatched.Why))
+		return unchecked("understudy config view", what, orUnknown(f.Unmatched.Why))
 	}
 	var lines []PreflightLine
 	for _, lost := range f.Unmatched.Value {
-		remedy := "a rule that fits nothing guards nothing: correct it"
+		remedy := "what fits nothing guards and holds nothing: correct it"
 		if lost.Near != "" {
 			remedy = "did you mean " + lost.Near + "? " + remedy
 		}
-		lines = append(lines, checked(CheckWarn, remedy, "breaker.rules: neither side has %s (%s)", lost.Pattern, lost.At)...)
+		lines = append(lines, checked(CheckWarn, remedy, "neither side has %s (%s)", lost.Pattern, lost.At)...)
 	}
 	if lines == nil {
-		return checked(CheckOK, "", "breaker.rules: all their resources are there")
+		return checked(CheckOK, "", "%s are all there", what)
 	}
 	return lines
 }

@@ -18,7 +18,7 @@ func found[T any](v T) Found[T] { return FoundIf(v, nil) }
 func fit() PreflightFacts {
 	side := func(name, vip string, rev kv.Revision) PreflightSide {
 		return PreflightSide{
-			Name: name, VIP: vip, Revision: found(rev), Etcd: found("3.6.16"), Keys: found(int64(12345)),
+			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Etcd: found("3.6.16"), Keys: found(int64(12345)),
 			Encrypted:       found([]EncryptedValues{{"k8s:enc:aescbc:v1:key1:", 40, found(true)}}),
 			EncryptionGiven: true, APIAddress: vip + ":6443", Kubernetes: found("v1.36.3"),
 			Flags:   found(map[string]map[string]string{"kube-apiserver-m0": {"service-cluster-ip-range": "10.96.0.0/16"}}),
@@ -125,11 +125,21 @@ func TestPreflightRules(t *testing.T) {
 		text   string
 	}{
 		"mass deletion": {func(f *PreflightFacts) { f.Standstill = massDeletion() }, "breaker", CheckFail, "1,000 of 1,000 machines"},
+		"one etcd":      {func(f *PreflightFacts) { f.Same = true }, "roles", CheckFail, "the same etcd cluster"},
+		"swapped":       {func(f *PreflightFacts) { f.Primary.Role = found(RoleFacts{Standby: true, Pair: "moscow-spb"}) }, "roles", CheckFail, "swapped: moscow is the standby"},
+		"two standbys": {func(f *PreflightFacts) {
+			f.Primary.Role, f.Standby.Role = found(RoleFacts{Standby: true, Pair: "a"}), found(RoleFacts{Standby: true})
+		}, "roles", CheckFail, "a standby itself"},
+		"another's standby": {func(f *PreflightFacts) {
+			f.Standby.Role = found(RoleFacts{Standby: true, Refuses: "it belongs to pair b"})
+		}, "roles", CheckFail, "it belongs to pair b"},
+		"a pair":           {func(f *PreflightFacts) { f.Standby.Role = found(RoleFacts{Standby: true, Pair: "moscow-spb"}) }, "roles", CheckOK, "the standby of pair"},
+		"no role is known": {func(f *PreflightFacts) { f.Primary.Role = NotFound[RoleFacts]("no answer") }, "roles", Unchecked, "no answer"},
 		"rule for nothing": {func(f *PreflightFacts) {
-			f.BreakerRules, f.Unmatched = 1, found([]LostPattern{{"pair.yaml:9", "machine.cluster.x-k8s.io", "machines.cluster.x-k8s.io"}})
-		}, "breaker-rules", CheckWarn, "neither side has machine.cluster.x-k8s.io (pair.yaml:9)"},
-		"rules for what is there":   {func(f *PreflightFacts) { f.BreakerRules, f.Unmatched = 1, found([]LostPattern(nil)) }, "breaker-rules", CheckOK, ""},
-		"rules, and no answer":      {func(f *PreflightFacts) { f.BreakerRules = 1 }, "breaker-rules", Unchecked, ""},
+			f.Named, f.Unmatched = 1, found([]LostPattern{{"pair.yaml:9", "machine.cluster.x-k8s.io", "machines.cluster.x-k8s.io"}})
+		}, "named-resources", CheckWarn, "neither side has machine.cluster.x-k8s.io (pair.yaml:9)"},
+		"rules for what is there":   {func(f *PreflightFacts) { f.Named, f.Unmatched = 1, found([]LostPattern(nil)) }, "named-resources", CheckOK, ""},
+		"rules, and no answer":      {func(f *PreflightFacts) { f.Named = 1 }, "named-resources", Unchecked, ""},
 		"paused":                    {func(f *PreflightFacts) { f.Paused = &Pause{Reason: "an upgrade"} }, "paused", CheckWarn, "an upgrade"},
 		"standby newer":             {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.37.0") }, "kubernetes-version", CheckWarn, "v1.37.0"},
 		"standby much newer":        {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.38.0") }, "kubernetes-version", CheckFail, ""},

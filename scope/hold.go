@@ -84,6 +84,9 @@ func NewHolds(holds []Hold) (*Holds, error) {
 				delete(h.of, gr)
 				continue
 			}
+			if err := registry.CheckFields(gr, registry.Fields(merged(nil, hold.patch).(map[string]any))); err != nil {
+				return nil, &RuleError{Field: hold.Origin + ".patch", Err: fmt.Errorf("%s: %w", gr, err)}
+			}
 			h.of[gr] = append(h.of[gr], hold)
 		}
 	}

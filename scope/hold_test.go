@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -317,15 +318,43 @@ func TestHoldsAndLocalsDoNotOverlap(t *testing.T) {
 	}
 }
 
-// A patch of a field that a built-in kind does not have holds nothing, and says so.
-func TestMisspeltHoldIsAnError(t *testing.T) {
-	for _, patch := range []string{`{"spec":{"replica":0}}`, `{"sepc":{"replicas":0}}`} {
-		holds, err := scope.NewHolds([]scope.Hold{{Resources: []string{"deployments.apps"}, Patch: json.RawMessage(patch)}})
-		if err != nil {
-			t.Fatal(err)
+// A patch of a field that a built-in kind does not have would hold nothing.
+func TestMisspeltHoldIsRefused(t *testing.T) {
+	for patch, field := range map[string]string{
+		`{"spec":{"replica":0}}`:    "spec.replica",
+		`{"sepc":{"replicas":0}}`:   "sepc",
+		`{"spec":{"replicas":"0"}}`: "int32",
+		`{"spec":{"paused":true}}`:  "",
+	} {
+		_, err := scope.NewHolds([]scope.Hold{{Resources: []string{"deployments.apps"}, Patch: json.RawMessage(patch)}})
+		if field == "" && err != nil || field != "" && (err == nil || !strings.Contains(err.Error(), field)) {
+			t.Errorf("%s: %v", patch, err)
 		}
-		if _, _, err := holds.Apply("deployments.apps", of(t, "deployments.apps")[0].Value); err == nil {
-			t.Errorf("%s was applied", patch)
+		if _, err := scope.NewHolds([]scope.Hold{{Resources: []string{"widgets.example.com"}, Patch: json.RawMessage(patch)}}); err != nil {
+			t.Errorf("%s of a custom resource: %v", patch, err)
+		}
+	}
+}
+
+// So would a pointer to one, or to the place of an element in a list.
+func TestMisspeltLocalFieldIsRefused(t *testing.T) {
+	for pointer, wrong := range map[string]bool{
+		"/spec/template/spec/containers/0/image":        true,
+		"/spec/template/spec/containers/name=app/image": false,
+		"/spec/template/spec/containers/nam=app/image":  true,
+		"/spec/replica":                               true,
+		"/spec/replicas/x":                            true,
+		"/metadata/annotation/a":                      true,
+		"/metadata/annotations/a":                     false,
+		"/spec/template/metadata/creationTimestamp/x": true,
+		"/spec/paused":                                false,
+	} {
+		_, err := scope.NewLocals([]scope.Local{{Resources: []string{"deployments.apps"}, Fields: []string{pointer}}})
+		if (err != nil) != wrong {
+			t.Errorf("%s: %v", pointer, err)
+		}
+		if _, err := scope.NewLocals([]scope.Local{{Resources: []string{"widgets.example.com"}, Fields: []string{pointer}}}); err != nil {
+			t.Errorf("%s of a custom resource: %v", pointer, err)
 		}
 	}
 }

@@ -64,9 +64,13 @@ var defaultLocals = []Local{
 		Fields: []string{"/status", "/metadata/managedFields/subresource=status", "/metadata/annotations/deployment.kubernetes.io~1revision"},
 	},
 	{
-		Resources: []string{"persistentvolumes", "persistentvolumeclaims"},
+		Resources: []string{"persistentvolumes"},
 		Fields: []string{"/status/phase", "/status/lastPhaseTransitionTime", "/status/message", "/status/reason",
 			"/metadata/managedFields/subresource=status"},
+	},
+	{
+		Resources: []string{"persistentvolumeclaims"},
+		Fields:    []string{"/status/phase", "/metadata/managedFields/subresource=status"},
 	},
 	{
 		Resources: []string{"jobs.batch"},
@@ -136,6 +140,9 @@ func NewLocals(locals []Local) (*Locals, error) {
 			one := local
 			one.Fields = []string{pointer}
 			for _, gr := range local.Resources {
+				if err := registry.CheckPath(gr, path); err != nil {
+					return nil, &RuleError{Field: fmt.Sprintf("%s.fields[%d]", local.Origin, j), Err: fmt.Errorf("%q in %s: %w", pointer, gr, err)}
+				}
 				if strings.HasPrefix(gr, "*.") && !slices.Contains(l.groups, gr) {
 					l.groups = append(l.groups, gr)
 				}

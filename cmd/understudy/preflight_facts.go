@@ -17,6 +17,7 @@ import (
 	"github.com/understudy-dr/understudy/kube"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -150,8 +151,10 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 			f.Standstill = stands
 		}
 	}
-	f.BreakerRules = len(g.pair.Breaker.Rules)
-	f.Unmatched = console.FoundIf(lostPatterns(g.pair.Breaker.Rules, there, g.pair.At), errors.Join(err, p.err, s.err))
+	f.Same = p.err == nil && s.err == nil && p.id.ID == s.id.ID
+	f.Primary.Role, f.Standby.Role = p.role(ctx, s.id), s.role(ctx, p.id)
+	named := namedResources(g.pair)
+	f.Named, f.Unmatched = len(named), console.FoundIf(lostPatterns(named, there), errors.Join(err, p.err, s.err))
 	switch {
 	case err != nil:
 		f.Only = console.FoundIf(only, err)
@@ -159,7 +162,7 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 		f.Only = console.NotFound[console.OnlyFacts](oneLine(p.err))
 	case s.err != nil:
 		f.Only = console.NotFound[console.OnlyFacts](oneLine(s.err))
-	case p.id.ID == s.id.ID:
+	case f.Same:
 		f.Only = console.NotFound[console.OnlyFacts]("both sides are the same etcd cluster")
 	default:
 		f.Only = console.FoundIf(only, nil)
@@ -218,6 +221,20 @@ func (e *etcdSide) open(ctx context.Context) {
 	}
 	begin, end := e.preflight.view.Range()
 	e.cursor, e.err = source.Open(ctx, e.cluster.Client, begin, end, 0)
+}
+
+// role is what the cluster says it is, and whether the peer may be replicated
+// into it. An etcd that was not reached says nothing.
+func (e *etcdSide) role(ctx context.Context, peer cluster.Identity) console.Found[console.RoleFacts] {
+	if e.cursor == nil {
+		return console.NotFound[console.RoleFacts](oneLine(e.err))
+	}
+	state, err := role.Read(ctx, e.cluster.Client)
+	facts := console.RoleFacts{Standby: state.Role == role.Standby, Pair: state.Pair}
+	if refused := state.AcceptsReplication(cluster.FormatID(peer.ID)); refused != nil && peer.ID != 0 {
+		facts.Refuses = oneLine(errors.Unwrap(refused))
+	}
+	return console.FoundIf(facts, err)
 }
 
 func (e *etcdSide) close() {

@@ -12,20 +12,38 @@ import (
 	"github.com/understudy-dr/understudy/registry"
 )
 
-// lostPatterns are the resources of breaker.rules that are none of those that are
-// there, and not built in either. It is pure.
-func lostPatterns(rules []config.BreakerRule, there map[string]bool, at func(field string) string) (lost []console.LostPattern) {
+// namedResources are the resources, and patterns of them, that the configuration
+// has rules for.
+func namedResources(pair *config.Pair) (named []console.LostPattern) {
+	add := func(rule string, i int, resources []string) {
+		for j, pattern := range resources {
+			named = append(named, console.LostPattern{At: pair.At(fmt.Sprintf("%s[%d].resources[%d]", rule, i, j)), Pattern: pattern})
+		}
+	}
+	for i, rule := range pair.Breaker.Rules {
+		add("breaker.rules", i, rule.Resources)
+	}
+	for i, hold := range pair.Hold.Objects {
+		add("hold.objects", i, hold.Resources)
+	}
+	for i, local := range pair.Local {
+		add("local", i, local.Resources)
+	}
+	return named
+}
+
+// lostPatterns are those that fit nothing of what is there, and are not built in
+// either. It is pure.
+func lostPatterns(named []console.LostPattern, there map[string]bool) (lost []console.LostPattern) {
 	known := slices.Sorted(maps.Keys(there))
-	for i, rule := range rules {
-		for j, pattern := range rule.Resources {
-			fits := func(resource string) bool {
-				ok, err := path.Match(pattern, resource)
-				return ok && err == nil
-			}
-			if registry.BuiltIn(pattern) || slices.ContainsFunc(known, fits) {
-				continue
-			}
-			lost = append(lost, console.LostPattern{At: at(fmt.Sprintf("breaker.rules[%d].resources[%d]", i, j)), Pattern: pattern, Near: meant(pattern, known)})
+	for _, one := range named {
+		fits := func(resource string) bool {
+			ok, err := path.Match(one.Pattern, resource)
+			return ok && err == nil
+		}
+		if !registry.BuiltIn(one.Pattern) && !slices.ContainsFunc(known, fits) {
+			one.Near = meant(one.Pattern, known)
+			lost = append(lost, one)
 		}
 	}
 	return lost

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/console"
 )
 
 func TestLostPatterns(t *testing.T) {
@@ -13,11 +13,11 @@ func TestLostPatterns(t *testing.T) {
 		"machines.cluster.x-k8s.io": "[]",
 		"*.cluster.x-k8s.io":        "[]",
 		"jobs.batch":                "[]", // built in: there may be some tomorrow
-		"machine.cluster.x-k8s.io":  "[{at breaker.rules[0].resources[0] machine.cluster.x-k8s.io machines.cluster.x-k8s.io}]",
-		"machines":                  "[{at breaker.rules[0].resources[0] machines machines.cluster.x-k8s.io}]",
-		"*.infrastructure.io":       "[{at breaker.rules[0].resources[0] *.infrastructure.io }]",
+		"machine.cluster.x-k8s.io":  "[{pair.yaml:9 machine.cluster.x-k8s.io machines.cluster.x-k8s.io}]",
+		"machines":                  "[{pair.yaml:9 machines machines.cluster.x-k8s.io}]",
+		"*.infrastructure.io":       "[{pair.yaml:9 *.infrastructure.io }]",
 	} {
-		got := lostPatterns([]config.BreakerRule{{Resources: []string{pattern}}}, there, func(field string) string { return "at " + field })
+		got := lostPatterns([]console.LostPattern{{At: "pair.yaml:9", Pattern: pattern}}, there)
 		if fmt.Sprint(got) != want {
 			t.Errorf("%s: %v, want %s", pattern, got, want)
 		}

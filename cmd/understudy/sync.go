@@ -115,6 +115,8 @@ type copied struct {
 	Deleted         int64   `json:"deleted"`
 	Surplus         int64   `json:"surplus"`
 	Seconds         float64 `json:"seconds"`
+
+	prefix string
 }
 
 func runSyncOnce(ctx context.Context, app *app, pair *config.Pair, opts syncOptions, stdout, stderr io.Writer) error {
@@ -135,12 +137,16 @@ func runSyncOnce(ctx context.Context, app *app, pair *config.Pair, opts syncOpti
 		SourceRevision: int64(state.Checkpoint.SourceRevision), StandbyRevision: int64(state.Checkpoint.Revision),
 		Reason: state.Copy.Reason, Read: state.Copy.Read, Written: written, Deleted: deletes + state.Deletes,
 		Surplus: state.Copy.Surplus, Seconds: time.Since(began).Seconds(),
+		prefix: pair.Sync.Prefix,
 	})
 }
 
 func (c copied) writeTable(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "The standby has everything up to the primary's revision %d: %d keys written, %d deleted in %.1f s.\n",
 		c.SourceRevision, c.Written, c.Deleted, c.Seconds)
+	if err == nil && c.Reason != "" && c.Read == 0 {
+		_, err = fmt.Fprintf(w, "The primary has no key below %s: is sync.prefix the API servers' --etcd-prefix, with a slash at its end?\n", c.prefix)
+	}
 	if err == nil && c.Surplus > 0 {
 		_, err = fmt.Fprintf(w, "%d keys in scope exist only on the standby and were left alone; see: understudy check\n", c.Surplus)
 	}

@@ -217,7 +217,7 @@ func (m *site) of(t *testing.T, r schema.GroupVersionResource, cluster string) m
 func (m *site) list(t *testing.T, r schema.GroupVersionResource, options metav1.ListOptions) []unstructured.Unstructured {
 	t.Helper()
 	var list *unstructured.UnstructuredList
-	testkit.Eventually(t, time.Minute, "a list of "+r.Resource, func() (bool, string) {
+	testkit.Eventually(t, m.fleet.patience, "a list of "+r.Resource, func() (bool, string) {
 		var err error
 		list, err = m.spb.Dynamic().Resource(r).List(t.Context(), options)
 		return err == nil, fmt.Sprint(err)
