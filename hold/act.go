@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -39,7 +40,16 @@ func Release(ctx context.Context, standby *clientv3.Client, view *scope.View, it
 	if err != nil {
 		return Outcome{Left: []Left{}}, as("release", err)
 	}
-	a := act{op: "release", standby: standby, view: view, fence: fence, decide: release}
+	lost, err := lostClaims(ctx, standby, view, items)
+	if err != nil {
+		return Outcome{Left: []Left{}}, as("release", err)
+	}
+	a := act{op: "release", standby: standby, view: view, fence: fence, decide: func(view *scope.View, key string, record, object *kv.Pair) write {
+		if w := release(view, key, record, object); w.value == nil || lost[key] == "" {
+			return w
+		}
+		return write{leave: lost[key]}
+	}}
 	return a.all(ctx, items, limits)
 }
 
@@ -69,17 +79,24 @@ func as(op string, err error) error {
 func Candidates(ctx context.Context, standby *clientv3.Client, view *scope.View, cluster string) ([]Item, error) {
 	own := map[string]bool{}
 	err := source.Each(ctx, standby, sink.SurplusPrefix+"/", kv.PrefixEnd(sink.SurplusPrefix+"/"), 0, func(p kv.Pair) error {
-		own[p.Key[len(sink.SurplusPrefix):]] = true
+		own[p.Key[len(sink.SurplusPrefix):]] = string(p.Value) != sink.SurplusReleased
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read which keys are the standby's own: %w", err)
 	}
+	checkpoint, err := sink.ReadCheckpoint(ctx, standby)
+	if err != nil {
+		return nil, err
+	}
+	replicated := func(p kv.Pair) bool { // nothing comes from the primary without a checkpoint
+		return !own[p.Key] && (checkpoint.Phase != sink.Streaming || p.CreateRevision <= checkpoint.Revision)
+	}
 	items := []Item{}
 	for _, gr := range view.Holds.Resources() {
 		dir := registry.ResourcePrefix(view.Scope.RegistryPrefix(), gr)
 		err := source.Each(ctx, standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
-			if item, ok := candidate(view, gr, p); ok && !own[p.Key] {
+			if item, ok := candidate(view, gr, p); ok && replicated(p) {
 				items = append(items, item)
 			}
 			return nil
@@ -130,7 +147,7 @@ func (a *act) all(ctx context.Context, items []Item, limits sink.Limits) (Outcom
 	if ops == 0 {
 		ops = 128
 	}
-	most := min(atOnce, max(1, (ops-len(a.fence))/2)) // two operations and two compares each
+	most := min(atOnce, max(1, (ops-len(a.fence)-2)/3)) // three operations at most, and two compares each
 	for _, tree := range trees(items) {
 		for some := range slices.Chunk(tree, most) {
 			keys := make([]string, len(some))
@@ -148,9 +165,13 @@ func (a *act) all(ctx context.Context, items []Item, limits sink.Limits) (Outcom
 // some acts on a few keys at once, or one by one where they are too large for that.
 func (a *act) some(ctx context.Context, keys []string, limits sink.Limits) error {
 	for attempt := 1; ; attempt++ {
-		records, objects, err := a.look(ctx, keys)
+		stands, err := a.look(ctx, keys)
 		if err != nil {
 			return err
+		}
+		records, objects := map[string]*kv.Pair{}, map[string]*kv.Pair{}
+		for _, key := range keys {
+			records[key], objects[key] = stands[scope.HeldKey(key)], stands[key]
 		}
 		size, result := 0, Outcome{}
 		compares, ops := slices.Clone(a.fence), []clientv3.Op{}
@@ -176,6 +197,9 @@ func (a *act) some(ctx context.Context, keys []string, limits sink.Limits) error
 				ops = append(ops, clientv3.OpPut(scope.HeldKey(key), string(w.record)))
 			default:
 				ops = append(ops, clientv3.OpDelete(scope.HeldKey(key)))
+				if stands[sink.SurplusPrefix+key] != nil {
+					ops = append(ops, clientv3.OpPut(sink.SurplusPrefix+key, sink.SurplusReleased))
+				}
 			}
 		}
 		if room := limits.MaxBytes * 2 / 3; len(keys) > 1 && size > max(room, 1<<19) {
@@ -186,6 +210,10 @@ func (a *act) some(ctx context.Context, keys []string, limits sink.Limits) error
 			return a.some(ctx, keys[half:], limits)
 		}
 		done, err := a.commit(ctx, compares, ops)
+		if errors.Is(err, rpctypes.ErrRequestTooLarge) && len(keys) == 1 {
+			a.out.Left = append(a.out.Left, Left{keys[0], "is too large to be written with its original: raise --max-request-bytes of the standby's etcd"})
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -213,7 +241,8 @@ func (a *act) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv
 	if len(ops) == 0 {
 		return true, nil
 	}
-	ops = append(ops, clientv3.OpPut(sink.OperatorKey, sink.OperatorHold+a.op+" "+time.Now().UTC().Format(time.RFC3339)))
+	by := "hold " + a.op + " " + time.Now().UTC().Format(time.RFC3339)
+	ops = append(ops, clientv3.OpPut(sink.OperatorKey, by), clientv3.OpPut(sink.ReleaseKey, by))
 	resp, err := a.standby.Txn(ctx).If(compares...).Then(ops...).Commit()
 	if err != nil {
 		return false, &remedy.Error{Op: a.op + " the holds", Err: err,
@@ -233,27 +262,23 @@ func (a *act) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv
 	return false, nil
 }
 
-// look reads records and objects as they are now.
-func (a *act) look(ctx context.Context, keys []string) (records, objects map[string]*kv.Pair, err error) {
-	objects, records = map[string]*kv.Pair{}, map[string]*kv.Pair{}
-	for some := range slices.Chunk(keys, atOnce/2) {
+// look reads objects and all that is recorded of them, as they are now.
+func (a *act) look(ctx context.Context, keys []string) (map[string]*kv.Pair, error) {
+	there := map[string]*kv.Pair{}
+	for some := range slices.Chunk(keys, atOnce/3) {
 		var all []string
 		for _, key := range some {
-			all = append(all, key, scope.HeldKey(key))
+			all = append(all, key, scope.HeldKey(key), sink.SurplusPrefix+key)
 		}
 		pairs, err := source.Get(ctx, a.standby, all, 0)
 		if err != nil {
-			return nil, nil, fmt.Errorf("read the standby: %w", err)
+			return nil, fmt.Errorf("read the standby: %w", err)
 		}
-		there := map[string]*kv.Pair{}
 		for i := range pairs {
 			there[pairs[i].Key] = &pairs[i]
 		}
-		for _, key := range some {
-			objects[key], records[key] = there[key], there[scope.HeldKey(key)]
-		}
 	}
-	return records, objects, nil
+	return there, nil
 }
 
 func modRevision(p *kv.Pair) kv.Revision {

@@ -35,7 +35,7 @@ func judge(view *scope.View, gr string, original []byte, record, object *kv.Pair
 	if err != nil {
 		return Unreadable, err
 	}
-	if bytes.Equal(now, held) || view.Locals.Equal(gr, held, now) {
+	if bytes.Equal(now, held) || view.Locals.Equal(gr, held, now, true) {
 		return Held, nil
 	}
 	return Changed, nil
@@ -80,32 +80,28 @@ func apply(view *scope.View, key string, record, object *kv.Pair) write {
 	if object == nil {
 		return write{}
 	}
-	parsed, ok := registry.ParseKey(view.Scope.RegistryPrefix(), key)
-	if !ok || !view.Holds.Concerns(parsed.GroupResource()) {
+	if !view.MayBeHeld(key) {
 		return write{}
 	}
 	seen, err := view.InStandby(key, object.Value)
 	if err != nil {
 		return write{leave: "cannot be read: " + err.Error()}
 	}
-	if !seen.In {
-		return write{}
-	}
-	if seen.Opaque {
-		return write{leave: "is encrypted, and no configuration says how"}
-	}
-	held, changed, err := view.Holds.Apply(parsed.GroupResource(), seen.Plain)
+	value, changed, err := view.Inert(key, seen, object.Value)
 	if err != nil {
 		return write{leave: err.Error()}
 	}
 	if !changed {
 		return write{}
 	}
-	value, err := view.Recoder.Store(parsed.GroupResource(), key, held, object.Value)
-	if err != nil {
-		return write{leave: err.Error()}
-	}
-	return write{value: value, record: object.Value, keep: record != nil}
+	return write{value: value, record: object.Value, keep: record != nil && isOf(view, key, record, seen)}
+}
+
+// isOf reports whether a record is of this very object, and not of one that had
+// its name before.
+func isOf(view *scope.View, key string, record *kv.Pair, object scope.Object) bool {
+	was, err := view.InStandby(key, record.Value)
+	return err == nil && was.Meta.UID == object.Meta.UID
 }
 
 // differences says field by field what makes b out of a.

@@ -57,6 +57,7 @@ type Item struct {
 
 	meta    registry.Meta
 	cluster string // value of the label cluster.x-k8s.io/cluster-name
+	claim   claim  // of a volume; see lostClaims
 }
 
 // List returns what is held on the standby, in key order. A cluster, written
@@ -168,6 +169,7 @@ func newItem(view *scope.View, record, object *kv.Pair) Item {
 	}
 	item.meta, _ = registry.ReadMeta(original) // plainOf has read it
 	item.cluster = labelOf(original)
+	item.claim = claimOf(view, parsed.GroupResource(), original)
 	held, changes, err := view.Holds.Apply(parsed.GroupResource(), original)
 	if err == nil && changes {
 		item.Patch = differences(original, held)

@@ -439,19 +439,7 @@ func TestApply(t *testing.T) {
 	s.release("")
 	s.replicate(byHand)
 	s.edit(byHand.Key, int64(9), "spec", "replicas")
-	apply := func() Outcome {
-		t.Helper()
-		items, err := Candidates(t.Context(), s.Client, s.view, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := Apply(t.Context(), s.Client, s.view, items, sink.Limits{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	if out := apply(); out.Done != 3 || len(out.Left) > 0 {
+	if out := s.apply(); out.Done != 3 || len(out.Left) > 0 {
 		t.Errorf("applied: %+v", out)
 	}
 	if got := s.plain(web.Key); got != heldWeb || !bytes.Equal(s.get(scope.HeldKey(web.Key)).Value, web.Value) {
@@ -464,7 +452,7 @@ func TestApply(t *testing.T) {
 		t.Error("an object of the standby's own was held")
 	}
 	before := s.get(web.Key).ModRevision
-	if out := apply(); out.Done != 0 || s.get(web.Key).ModRevision != before {
+	if out := s.apply(); out.Done != 0 || s.get(web.Key).ModRevision != before {
 		t.Errorf("applied again: %+v", out)
 	}
 	s.put(role.Key, `{"role":"primary","term":2}`)

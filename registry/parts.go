@@ -256,7 +256,7 @@ func take(v, from any, path Path) any {
 			to = map[string]any{}
 		}
 		to[path[0]] = next
-	case !there:
+	case !there && (to == nil || len(to) > 0):
 		return v
 	default:
 		if delete(to, path[0]); len(to) == 0 {

@@ -60,11 +60,13 @@ type copyJob struct {
 	disk          *spill // nil = none
 	diskFailed    bool
 	log           *slog.Logger
-	surplus       []kv.Pair     // only on the standby, values included where they have to be looked at again
-	records       scope.Records // left over: of objects that are no longer held, and do not stay as they are
-	outside       []string      // the standby's own, out of scope by their metadata alone
-	adopted       []string      // recorded as surplus, and the primary has them now
-	seen          kv.Revision   // of the standby: all that others created up to it has been looked at
+	surplus       []kv.Pair        // only on the standby, values included where they have to be looked at again
+	records       scope.Records    // left over: of objects that are no longer held, and do not stay as they are
+	outside       []string         // the standby's own, out of scope by their metadata alone
+	released      map[string]bool  // of the surplus: to be held again
+	sealed        map[string]error // the standby's values out of scope, by what they are sealed with: why its key does not open them; nil = it does
+	adopted       []string         // recorded as surplus, and the primary has them now
+	seen          kv.Revision      // of the standby: all that others created up to it has been looked at
 }
 
 // copyWriters is how many transactions are under way at once. etcd gains from
@@ -98,12 +100,14 @@ func (j *copyJob) run(ctx context.Context) error {
 	}
 	defer dst.Close()
 	j.rev, j.progress.Revision, j.seen = src.Revision(), src.Revision(), dst.Revision()
+	j.sealed = map[string]error{}
 	j.writers = startWriters(ctx, copyWriters, j.write)
 	defer j.writers.stop()
 	if total, err := j.primary.Get(ctx, begin, clientv3.WithRange(end), clientv3.WithCountOnly(), clientv3.WithRev(int64(j.rev))); err == nil {
 		j.progress.Total = total.Count
 	}
-	known, err := readSurplus(ctx, j.standby)
+	known, released, err := readSurplus(ctx, j.standby)
+	j.released = released
 	if err != nil {
 		return err
 	}
@@ -132,8 +136,9 @@ type judged struct {
 	want             scope.Wanted
 	have             scope.Object
 	wantErr, haveErr error
-	foreignKey       error // the standby's own value shows that standby.encryption is another cluster's
-	same             bool  // the standby has what it should
+	sealed           string // a value of the standby's own, out of scope: what it is sealed with
+	sealedErr        error  // why its key does not open it
+	same             bool   // the standby has what it should
 }
 
 func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
@@ -142,7 +147,7 @@ func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
 	}
 	if s != nil {
 		t.have, t.haveErr = j.view.InStandby(s.Key, s.Value)
-		t.foreignKey = j.foreignKey(s)
+		t.sealed, t.sealedErr = j.unseal(s)
 	}
 	if p != nil && s != nil && t.want.In && t.wantErr == nil && t.haveErr == nil {
 		t.same = j.view.Same(p.Key, t.want.Object, t.have, p.Value, s.Value)
@@ -150,26 +155,37 @@ func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
 	return t
 }
 
-// foreignKey: what the standby's API servers wrote out of scope proves the key
-// that it will be written with, where both have one name.
-func (j *copyJob) foreignKey(s *kv.Pair) error {
-	if j.view.Scope.Key(s.Key) != scope.Out || registry.SealedWith(s.Value) == "" {
-		return nil
-	}
+// unseal: what the standby's API servers wrote out of scope proves the key that
+// it will be written with, where both have one name.
+func (j *copyJob) unseal(s *kv.Pair) (sealed string, err error) {
 	k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), s.Key)
-	if !ok {
-		return nil
+	if !ok || j.view.Scope.Key(s.Key) != scope.Out {
+		return "", nil
+	}
+	if sealed = registry.SealedWith(s.Value); sealed == "" {
+		return "", nil
 	}
 	if _, err := j.view.Recoder.PlainOfStandby(k.GroupResource(), s.Key, s.Value); errors.Is(err, registry.ErrWrongKey) {
-		return fmt.Errorf("%s (%s): %w", s.Key, k, err)
+		return sealed, fmt.Errorf("%s (%s): %w", s.Key, k, err)
+	}
+	return sealed, nil
+}
+
+// keysFit demands, before anything is written, that of the values with one seal
+// some can be read: one alone may be damaged.
+func (j *copyJob) keysFit() error {
+	for _, err := range j.sealed {
+		if err != nil {
+			return unreadableThere(err)
+		}
 	}
 	return nil
 }
 
 // visit looks at one key of the two sides.
 func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
-	if t.foreignKey != nil {
-		return unreadableThere(t.foreignKey)
+	if was, seen := j.sealed[t.sealed]; t.sealed != "" && (!seen || was != nil) {
+		j.sealed[t.sealed] = t.sealedErr
 	}
 	if p == nil {
 		return j.onlyStandby(s, t, known)
@@ -197,6 +213,7 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 		j.witness = &sink.Witness{Key: p.Key, Revision: p.ModRevision}
 	}
 	kept := j.records.Fit(p.Key, want.Object)
+	_, wasHeld := j.records[p.Key]
 	if want.Kept != nil {
 		delete(j.records, p.Key) // what is left over in the end is no longer held
 	}
@@ -206,7 +223,7 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 			return unreadableThere(t.haveErr)
 		}
 		// Other values that cannot be read there are replaced by what can be.
-		if t.same && (kept || want.Kept == nil) {
+		if t.same && (kept || want.Kept == nil && !wasHeld) {
 			return nil
 		}
 		marked = t.haveErr == nil && want.Meta.Deleting && !t.have.Meta.Deleting
@@ -216,8 +233,12 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 			j.surplus = append(j.surplus, kv.Pair{Key: p.Key})
 			return nil
 		}
+		own := j.view.Own(p.Key, s.Value)
+		if wasHeld && want.Kept == nil {
+			own = own.Said()
+		}
 		var err error
-		if value, _, err = j.view.Keep(p.Key, value, j.view.Own(p.Key, s.Value)); err != nil {
+		if value, _, err = j.view.Keep(p.Key, value, own); err != nil {
 			return unreadable(p.Key, err)
 		}
 	}
@@ -260,6 +281,9 @@ func (j *copyJob) onlyStandby(s *kv.Pair, t judged, known surplusSet) error {
 	case known.has(s):
 		delete(j.records, s.Key)
 		j.progress.Surplus++
+		if j.released[s.Key] {
+			return j.holdAgain(s, have)
+		}
 	case err == nil && isHerald(have.Meta):
 		j.deletes = append(j.deletes, itemToDelete(s.Key, s.CreateRevision, have.Meta))
 	case err == nil && len(j.interrupted) > 0:
@@ -311,6 +335,9 @@ func (j *copyJob) flushLoose() error {
 // beginWriting is called once: what belongs to no tree is written at once, there
 // and from then on, while the rest is read.
 func (j *copyJob) beginWriting() error {
+	if err := j.keysFit(); err != nil {
+		return err
+	}
 	j.writing, j.held = true, 0
 	var keep, loose []item
 	for _, it := range j.puts {
@@ -373,6 +400,9 @@ func (j *copyJob) schedule(items []item) error {
 // finish writes heralds and what waited for its tree, then the CRDs, then the deletes, and
 // last the checkpoint that declares the standby complete.
 func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
+	if err := j.keysFit(); err != nil {
+		return err
+	}
 	if err := j.flushLoose(); err != nil {
 		return err
 	}

@@ -169,11 +169,11 @@ func (j *copyJob) apply(ctx context.Context, changes []kv.Change) error {
 			j.transactions.Add(1)
 			return nil
 		case errors.Is(err, sink.ErrTooLarge) && len(changes) > 1:
-			half := len(changes) / 2
-			if err := j.apply(ctx, changes[:half]); err != nil {
+			first, second := halves(changes)
+			if err := j.apply(ctx, first); err != nil {
 				return err
 			}
-			return j.apply(ctx, changes[half:])
+			return j.apply(ctx, second)
 		case errors.Is(err, sink.ErrTooLarge):
 			return tooLarge(changes, err)
 		case errors.Is(err, sink.ErrFenced), errors.Is(err, sink.ErrMoved), errors.Is(err, sink.ErrNoSpace):
@@ -185,6 +185,21 @@ func (j *copyJob) apply(ctx context.Context, changes []kv.Change) error {
 			return err
 		}
 	}
+}
+
+// halves takes changes apart, a held object never from its original. One that
+// does not fit into one transaction with it comes after it.
+func halves(changes []kv.Change) (first, second []kv.Change) {
+	half := len(changes) / 2
+	if changes[half].Key == scope.HeldKey(changes[half-1].Key) {
+		if half++; half == len(changes) {
+			half = len(changes) - 2
+		}
+	}
+	if half == 0 {
+		return changes[1:], changes[:1]
+	}
+	return changes[:half], changes[half:]
 }
 
 // copyPatience is how long a copy waits for the standby to come back before it

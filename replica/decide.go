@@ -20,7 +20,7 @@ type Facts struct {
 	Checkpoint       sink.Stored
 	ScopeHash        string
 	HoldsHash        string
-	Held             kv.Revision // of the standby: a command released or held objects there last; 0 = none has
+	Released         kv.Revision // of the standby: a command released or held objects there last; 0 = none has
 	Testimony        Testimony
 	// Reached is the highest source revision that this process has seen in the
 	// checkpoint; 0 = none yet.
@@ -92,7 +92,7 @@ func Decide(f Facts) (Decision, error) {
 		return Decision{Copy: ReasonRolledBack, Base: base}, nil
 	case c.HoldsHash != f.HoldsHash: // other bytes, but of the same keys
 		return Decision{Copy: ReasonHolds, Base: base}, nil
-	case f.Held > c.Revision: // what was released is held again
+	case f.Released > c.Revision: // what was released is held again
 		return Decision{Copy: ReasonReleased, Base: base}, nil
 	}
 	return Decision{Base: base}, nil

@@ -43,7 +43,7 @@ func (f *foreignKeys) extend(from, through kv.Revision) {
 }
 
 func (f *foreignKeys) load(ctx context.Context, standby *clientv3.Client) error {
-	keys, err := readSurplus(ctx, standby)
+	keys, _, err := readSurplus(ctx, standby)
 	if err != nil {
 		return err
 	}

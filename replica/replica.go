@@ -13,7 +13,6 @@
 package replica
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -272,12 +271,12 @@ func (r *Replica) facts(ctx context.Context, primary, standby *cluster.Cluster) 
 	if f.Checkpoint, err = sink.ReadCheckpoint(ctx, standby.Client); err != nil {
 		return f, err
 	}
-	operator, err := standby.Client.Get(ctx, sink.OperatorKey)
+	released, err := standby.Client.Get(ctx, sink.ReleaseKey)
 	if err != nil {
-		return f, fmt.Errorf("read who wrote to the standby by hand: %w", err)
+		return f, fmt.Errorf("read what was released on the standby: %w", err)
 	}
-	if len(operator.Kvs) > 0 && bytes.HasPrefix(operator.Kvs[0].Value, []byte(sink.OperatorHold)) {
-		f.Held = kv.Revision(operator.Kvs[0].ModRevision)
+	if len(released.Kvs) > 0 {
+		f.Released = kv.Revision(released.Kvs[0].ModRevision)
 	}
 	if f.Standby, err = standby.Identify(ctx, sink.CheckpointKey); err != nil {
 		return f, err

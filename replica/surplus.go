@@ -10,6 +10,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -108,14 +110,34 @@ func (j *copyJob) recordSurplus(ctx context.Context) error {
 
 func surplusKey(key string) string { return sink.SurplusPrefix + key }
 
-func readSurplus(ctx context.Context, standby *clientv3.Client) (surplusSet, error) {
-	set := surplusSet{}
-	err := source.Each(ctx, standby, sink.SurplusPrefix, kv.PrefixEnd(sink.SurplusPrefix), 0, func(p kv.Pair) error {
-		set[strings.TrimPrefix(p.Key, sink.SurplusPrefix)] = p.ModRevision
+// readSurplus reads the record, and which of the keys were held and are released.
+func readSurplus(ctx context.Context, standby *clientv3.Client) (set surplusSet, released map[string]bool, err error) {
+	set, released = surplusSet{}, map[string]bool{}
+	err = source.Each(ctx, standby, sink.SurplusPrefix, kv.PrefixEnd(sink.SurplusPrefix), 0, func(p kv.Pair) error {
+		key := strings.TrimPrefix(p.Key, sink.SurplusPrefix)
+		set[key] = p.ModRevision
+		if string(p.Value) == sink.SurplusReleased {
+			released[key] = true
+		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the record of surplus keys: %w", err)
+		return nil, nil, fmt.Errorf("read the record of surplus keys: %w", err)
 	}
-	return set, nil
+	return set, released, nil
+}
+
+// holdAgain makes an object inert that was kept when the primary lost it, held,
+// and released since.
+func (j *copyJob) holdAgain(s *kv.Pair, have scope.Object) error {
+	value, changed, err := j.view.Inert(s.Key, have, s.Value)
+	if err != nil || !changed {
+		return err
+	}
+	k, _ := registry.ParseKey(j.view.Scope.RegistryPrefix(), s.Key) // Inert has done so
+	it := newItem(s.Key, value, k.GroupResource(), have.Meta)
+	it.loose = true // the primary could not be asked for it again
+	it.held, it.kept = true, s.Value
+	it.size += len(s.Value) + len(scope.HeldPrefix) + len(s.Key)
+	return j.addPut(it)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/scope"
 )
 
 // unreadableError is a value of the primary that cannot be understood.
@@ -22,10 +23,15 @@ func (e *unreadableError) Unwrap() error { return e.err }
 // stops before it.
 func unreadable(key string, err error) error {
 	e := &remedy.Error{Op: "read the primary's object", Err: &unreadableError{key, err}}
-	if isKeyProblem(err) {
+	switch {
+	case errors.Is(err, scope.ErrCannotHold):
+		e.Code = remedy.Auth
+		e.Remedy = "set primary.encryption and standby.encryption to the EncryptionConfiguration files that the API servers use; where a KMS has the keys, " +
+			"and the standby's controllers of this kind do not run, take the hold back (hold.objects: [{resources: […], patch: {}}]); nothing was skipped"
+	case isKeyProblem(err):
 		e.Code = remedy.Auth
 		e.Remedy = "set primary.encryption and standby.encryption to the EncryptionConfiguration files that the API servers use now; nothing was skipped"
-	} else {
+	default:
 		e.Code = remedy.Failed
 		e.Remedy = "the value is damaged on the primary as well: repair or delete the object there, or exclude it (sync.exclude: [{keys: […]}]); nothing was skipped"
 	}

@@ -21,6 +21,7 @@ import (
 type Hold struct {
 	Resources []string        // "plural.group", no patterns
 	Patch     json.RawMessage // a JSON object
+	Unless    registry.Path   // leave objects alone that have something there; nil = none
 	Origin    string          // "profile management-cluster"; "" = "hold.objects[N]", its place among those without one
 	patch     map[string]any  // Patch, read
 }
@@ -40,6 +41,9 @@ var defaultHolds = []Hold{
 	{Resources: []string{"daemonsets.apps"}, Patch: json.RawMessage(`{"spec":{"template":{"spec":{"nodeSelector":{"understudy.dev/held":"true"}}}}}`)},
 	// The standby's controllers reclaim a volume whose claim they do not find, and what it stands for.
 	{Resources: []string{"persistentvolumes"}, Patch: json.RawMessage(`{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`)},
+	// They bind a free one to a claim of the standby's own. One that is kept for a claim that nobody makes stays free.
+	{Resources: []string{"persistentvolumes"}, Unless: registry.Path{"spec", "claimRef"},
+		Patch: json.RawMessage(`{"spec":{"claimRef":{"apiVersion":"v1","kind":"PersistentVolumeClaim","name":"held","namespace":"understudy-held"}}}`)},
 	{Resources: []string{"cronjobs.batch", "jobs.batch"}, Patch: json.RawMessage(`{"spec":{"suspend":true}}`)},
 }
 
@@ -193,7 +197,9 @@ func (h *Holds) Apply(groupResource string, plain []byte) (held []byte, changed 
 	}
 	patched := any(map[string]any(fields))
 	for _, hold := range h.of[groupResource] {
-		patched = merged(patched, hold.patch)
+		if hold.Unless == nil || !leads(map[string]any(fields), hold.Unless, isSet) {
+			patched = merged(patched, hold.patch)
+		}
 	}
 	if reflect.DeepEqual(patched, any(map[string]any(fields))) {
 		return plain, false, nil

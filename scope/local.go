@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	kjson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/understudy-dr/understudy/registry"
@@ -265,6 +267,21 @@ func own(object []byte, paths []registry.Path) (Own, error) {
 	return Own{string(raw), meta.UID}, nil
 }
 
+// Said is of the local fields only what controllers said of the object. The others
+// of an object that was held until now are the hold's, and not the standby's own.
+func (o Own) Said() Own {
+	var parts map[string]any
+	if err := kjson.Unmarshal([]byte(o.parts), &parts); err != nil {
+		return o
+	}
+	maps.DeleteFunc(parts, func(field string, _ any) bool { return !saidOfObject(registry.Path{field}) })
+	raw, err := json.Marshal(parts)
+	if err != nil {
+		return o
+	}
+	return Own{string(raw), o.uid}
+}
+
 // Keep gives want with the local fields that the standby's object has, and what
 // it has in them then. An object that cannot be edited without loss is given as
 // it is: then the primary's values stand in its local fields.
@@ -303,9 +320,7 @@ func (l *Locals) keep(groupResource string, want []byte, standby Own, primarysSt
 	if err != nil {
 		return nil, Own{}, err
 	}
-	kept := slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool {
-		return p[0] != "status" && p[0] != "metadata" && !hasPlace(parts, object, p)
-	})
+	kept := slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool { return !saidOfObject(p) && !hasPlace(parts, object, p) })
 	if primarysStatus || endedJob(groupResource, object) {
 		kept = apartFrom(kept, "status")
 	}
@@ -325,26 +340,41 @@ func (l *Locals) keep(groupResource string, want []byte, standby Own, primarysSt
 	return value, standby, err
 }
 
+// saidOfObject reports whether a path is to what controllers say of an object. All
+// else is what a cluster has put into it.
+func saidOfObject(path registry.Path) bool { return path[0] == "status" || path[0] == "metadata" }
+
 // hasPlace reports whether the standby's object has something at a path, and the
 // primary's a place for it. What the standby lacks besides its controllers' own
 // fields, a webhook's caBundle that nobody has injected there, is the primary's.
 func hasPlace(standby, primary registry.Fields, path registry.Path) bool {
-	return leads(map[string]any(standby), path) && leads(map[string]any(primary), path[:len(path)-1])
+	return leads(map[string]any(standby), path, isSet) && leads(map[string]any(primary), path[:len(path)-1], isContainer)
 }
 
-func leads(v any, path registry.Path) bool {
+func isSet(v any) bool { return v != nil }
+
+func isContainer(v any) bool {
+	switch v.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
+}
+
+// leads reports whether a path leads to something of a kind.
+func leads(v any, path registry.Path, is func(any) bool) bool {
 	for i, step := range path {
 		if list, ok := v.([]any); ok {
 			name, value, _ := strings.Cut(step, "=")
 			return slices.ContainsFunc(list, func(e any) bool {
 				fields, _ := e.(map[string]any)
-				return fields[name] == value && leads(e, path[i+1:])
+				return fields[name] == value && leads(e, path[i+1:], is)
 			})
 		}
 		fields, _ := v.(map[string]any)
 		v = fields[step]
 	}
-	return v != nil
+	return is(v)
 }
 
 // endedJob reports whether an object of the primary is a Job that has ended. Its
@@ -374,7 +404,7 @@ func labelJob(groupResource string, object registry.Fields) {
 	from, _ := template["metadata"].(map[string]any)
 	metadata, _ := object["metadata"].(map[string]any)
 	if labels, _ := metadata["labels"].(map[string]any); metadata != nil && len(labels) == 0 && from["labels"] != nil {
-		metadata["labels"] = from["labels"]
+		metadata["labels"] = runtime.DeepCopyJSONValue(from["labels"])
 	}
 }
 
@@ -385,11 +415,15 @@ func apartFrom(paths []registry.Path, fields ...string) []registry.Path {
 
 // Equal reports whether the object that the primary wants, a, and the standby's, b,
 // are equal apart from their local fields.
-func (l *Locals) Equal(groupResource string, a, b []byte) bool {
+//
+// A held object has lost the fields that this version does not know, and the
+// standby's API server may have set them anew or stored it in another encoding:
+// what is known of it counts, since the original beside it is whole.
+func (l *Locals) Equal(groupResource string, a, b []byte, held bool) bool {
 	if bytes.Equal(a, b) {
 		return true
 	}
-	if !l.Concerns(groupResource) {
+	if !held && !l.Concerns(groupResource) {
 		return false
 	}
 	paths, err := l.paths(groupResource, a)
@@ -406,7 +440,12 @@ func (l *Locals) Equal(groupResource string, a, b []byte) bool {
 	}
 	labelJob(groupResource, left)
 	labelJob(groupResource, right)
-	x, errX := registry.WriteFields(registry.ReplaceParts(left, nil, paths), a)
-	y, errY := registry.WriteFields(registry.ReplaceParts(right, nil, paths), b)
+	paths = slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool { return !saidOfObject(p) && !hasPlace(right, left, p) })
+	write, like := registry.WriteFields, b
+	if held {
+		write, like = registry.WriteKnownFields, a
+	}
+	x, errX := write(registry.ReplaceParts(left, nil, paths), a)
+	y, errY := write(registry.ReplaceParts(right, nil, paths), like)
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }

@@ -43,10 +43,10 @@ func TestPausedIsTheStandbysOwn(t *testing.T) {
 				if err != nil || string(kept) != string(tc.kept) {
 					t.Errorf("%s: Keep: %s, %v\nwant %s", resource, kept, err, tc.kept)
 				}
-				if got := locals.Equal(resource, tc.primary, tc.standby); got != tc.same {
+				if got := locals.Equal(resource, tc.primary, tc.standby, false); got != tc.same {
 					t.Errorf("%s: Equal = %v", resource, got)
 				}
-				if tc.same && !locals.Equal(resource, kept, tc.standby) {
+				if tc.same && !locals.Equal(resource, kept, tc.standby, false) {
 					t.Errorf("%s: what was kept is not what the standby has", resource)
 				}
 			}
@@ -142,4 +142,61 @@ func keep(t *testing.T, locals *scope.Locals, resource string, want, have []byte
 	}
 	kept, _, err := locals.Keep(resource, want, own)
 	return kept, err
+}
+
+// The result of Keep is equal to what the primary has: an empty map counts as none.
+func TestEmptyMapIsNoDifference(t *testing.T) {
+	v := defaultView(t)
+	for key, two := range map[string][2]string{
+		"/registry/infrastructure.cluster.x-k8s.io/dockermachines/a/m": {`{"apiVersion":"i/v1","kind":"DockerMachine","metadata":{"name":"m","namespace":"a","uid":"u"},"spec":{},"status":{}}`,
+			`{"apiVersion":"i/v1","kind":"DockerMachine","metadata":{"name":"m","namespace":"a","uid":"u"},"spec":{},"status":{"conditions":[{"status":"True","type":"Paused"}]}}`},
+		"/registry/cluster.x-k8s.io/clusters/a/m": {`{"apiVersion":"cluster.x-k8s.io/v1beta2","kind":"Cluster","metadata":{"name":"m","namespace":"a","uid":"u"},"spec":{},"status":{}}`,
+			`{"apiVersion":"cluster.x-k8s.io/v1beta2","kind":"Cluster","metadata":{"name":"m","namespace":"a","uid":"u"},"spec":{"paused":true},"status":{"conditions":[{"status":"True","type":"Paused"}]}}`},
+		"/registry/jobs/a/m": {`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"m","namespace":"a","uid":"u"},"spec":{"suspend":false},"status":{}}`,
+			`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"m","namespace":"a","uid":"u"},"spec":{"suspend":true},"status":{"conditions":[{"status":"True","type":"Suspended"}]}}`},
+	} {
+		want, err := v.Want(key, []byte(two[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, _, err := v.Keep(key, want.Value, v.Own(key, []byte(two[1])))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have, err := v.InStandby(key, kept); err != nil || !v.Same(key, want.Object, have, want.Value, kept) {
+			t.Errorf("%s: kept %s, %v", two[0], kept, err)
+		}
+	}
+}
+
+// A local field has no place in what is no object on the primary.
+func TestLocalFieldReplacesNoValueOfThePrimary(t *testing.T) {
+	locals, err := scope.NewLocals([]scope.Local{{Resources: []string{"widgets.example.com"}, Fields: []string{"/spec/auth/token"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	widget := func(auth string) []byte {
+		return []byte(`{"apiVersion":"e/v1","kind":"W","metadata":{"name":"m","uid":"u"},"spec":{"auth":` + auth + "}}\n")
+	}
+	kept, err := keep(t, locals, "widgets.example.com", widget(`"none"`), widget(`{"token":"t"}`))
+	if err != nil || string(kept) != string(widget(`"none"`)) {
+		t.Errorf("%s, %v", kept, err)
+	}
+}
+
+// A Job without labels has those of its template, and a local one among them is none of the template's.
+func TestLocalLabelOfAJob(t *testing.T) {
+	locals, err := scope.NewLocals([]scope.Local{{Resources: []string{"jobs.batch"}, Fields: []string{"/metadata/labels/owner"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := func(labels, owner string) []byte {
+		return []byte(`{"apiVersion":"batch/v1","kind":"Job","metadata":{` + labels + `"name":"j","uid":"u"},"spec":{"template":{"metadata":{"labels":{"a":"b","owner":"` + owner + `"}}}}}` + "\n")
+	}
+	if !locals.Equal("jobs.batch", job("", "x"), job(`"labels":{"a":"b","owner":"x"},`, "x"), false) {
+		t.Error("with the labels of its template it is another")
+	}
+	if locals.Equal("jobs.batch", job("", "x"), job("", "y"), false) {
+		t.Error("with another template it is the same")
+	}
 }

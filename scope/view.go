@@ -2,6 +2,7 @@ package scope
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -17,6 +18,10 @@ type View struct {
 	Holds   *Holds  // nil = none
 	Locals  *Locals // nil = none
 }
+
+// ErrCannotHold means that an object of a held kind is encrypted, and that no
+// configuration says how: on the standby it would act.
+var ErrCannotHold = errors.New("is of a kind that is held, and is encrypted in a way that nobody here can read")
 
 // Object is a stored key and value after the view has looked at it.
 type Object struct {
@@ -100,8 +105,11 @@ func (v *View) store(key string, parsed registry.Key, plain, like []byte) ([]byt
 
 // hold puts an object of the primary into its held form.
 func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
-	if !o.In || o.Opaque || !v.Holds.Concerns(parsed.GroupResource()) {
+	switch {
+	case !o.In || !v.Holds.Concerns(parsed.GroupResource()):
 		return o, nil
+	case o.Opaque:
+		return o, fmt.Errorf("%s (%s): %w", key, parsed, ErrCannotHold)
 	}
 	held, changed, err := v.Holds.Apply(parsed.GroupResource(), o.Plain)
 	if err != nil {
@@ -207,6 +215,21 @@ func (v *View) InPrimary(key string, stored []byte) (Object, error) {
 	return v.hold(key, parsed, object)
 }
 
+// Inert gives an object of the standby, as InStandby saw it, in its held form;
+// false where it needs none.
+func (v *View) Inert(key string, o Object, stored []byte) (value []byte, changed bool, err error) {
+	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	if !ok || !o.In {
+		return nil, false, nil
+	}
+	held, err := v.hold(key, parsed, o)
+	if err != nil || held.Original == nil {
+		return nil, false, err
+	}
+	value, err = v.store(key, parsed, held.Plain, stored)
+	return value, true, err
+}
+
 // InStandby looks at a key of the standby.
 func (v *View) InStandby(key string, stored []byte) (Object, error) {
 	return v.look(key, stored, v.Recoder.PlainOfStandby)
@@ -262,7 +285,7 @@ func (v *View) Same(key string, primary, standby Object, storedPrimary, storedSt
 		return true
 	}
 	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
-	return ok && v.Locals.Equal(parsed.GroupResource(), primary.Plain, standby.Plain)
+	return ok && v.Locals.Equal(parsed.GroupResource(), primary.Plain, standby.Plain, primary.Original != nil)
 }
 
 // Range is the range of keys, [begin, end), that a cluster is read in.

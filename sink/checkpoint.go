@@ -22,14 +22,17 @@ const (
 	// CheckpointKey holds the Checkpoint. Every transaction of ours writes it,
 	// so a write at a revision at which it did not change is not ours.
 	CheckpointKey = Root + "checkpoint"
-	// SurplusPrefix holds one empty key for every key in scope that only the
-	// standby has and that did not come from the primary.
+	// SurplusPrefix holds one key for every key in scope that only the standby has
+	// and that did not come from the primary, or that it kept when the primary lost it.
 	SurplusPrefix = Root + "surplus"
+	// SurplusReleased is the value for one that was held and has been released: it
+	// is to be held again. Others are empty.
+	SurplusReleased = "released"
 	// OperatorKey is written by every command that writes objects of the standby
 	// beside the replication, in the same transaction. It holds when and which.
 	OperatorKey = Root + "operator"
-	// OperatorHold is what its value begins with where holds were released or applied.
-	OperatorHold = "hold "
+	// ReleaseKey is written in the same way by commands that release or apply holds.
+	ReleaseKey = Root + "release"
 	// ReportKey holds the daemon's last report.
 	ReportKey = Root + "report"
 )

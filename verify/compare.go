@@ -69,6 +69,9 @@ func compareWith(view *scope.View, records scope.Records, object scope.Object, p
 		if err := readable(view, standby, object); err != nil {
 			return undecodable("on the standby", err)
 		}
+		if !records.Fit(primary.Key, object) {
+			return finding{kind: Differing, opaque: object.Opaque}
+		}
 		return finding{opaque: object.Opaque}
 	}
 	other, err := view.InStandby(standby.Key, standby.Value)
@@ -81,8 +84,8 @@ func compareWith(view *scope.View, records scope.Records, object scope.Object, p
 		return finding{kind: Surplus}
 	case !other.In, !view.Same(primary.Key, object, other, primary.Value, standby.Value):
 		return finding{kind: Differing}
-	case object.Original != nil && !records.Fit(primary.Key, object):
-		// It is held as it should be, but a release would bring back another one.
+	case !records.Fit(primary.Key, object):
+		// It stands as it should, but a release would bring back another one.
 		return finding{kind: Differing}
 	}
 	return finding{}

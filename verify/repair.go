@@ -200,16 +200,24 @@ func (r *repair) operations(s Step, primary, standby *kv.Pair, records scope.Rec
 		return nil
 	}
 	value := want.Value
+	_, wasHeld := records[s.Key]
 	if standby != nil {
-		if value, _, err = r.view.Keep(s.Key, value, r.view.Own(s.Key, standby.Value)); err != nil {
+		own := r.view.Own(s.Key, standby.Value)
+		if wasHeld && want.Kept == nil {
+			own = own.Said()
+		}
+		if value, _, err = r.view.Keep(s.Key, value, own); err != nil {
 			r.leave(s, err.Error())
 			return nil
 		}
 	}
 	r.out.Written++
 	ops := []clientv3.Op{clientv3.OpPut(s.Key, string(value))}
-	if want.Kept != nil {
+	switch {
+	case want.Kept != nil:
 		ops = append(ops, clientv3.OpPut(scope.HeldKey(s.Key), string(want.Kept)))
+	case wasHeld:
+		ops = append(ops, clientv3.OpDelete(scope.HeldKey(s.Key)))
 	}
 	return ops
 }
