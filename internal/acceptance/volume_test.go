@@ -1,6 +1,7 @@
 package acceptance_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -86,4 +87,54 @@ func phase(t *testing.T, in *testkit.ControlPlane, name string, want corev1.Pers
 		}
 		return v.Status.Phase == want, string(v.Status.Phase)
 	})
+}
+
+// A free volume of the primary goes to no claim of the standby's own, and to the
+// primary's once that has it.
+func TestStandbyClaimsNoVolume(t *testing.T) {
+	moscow, spb, _ := controlPlanes(t)
+	none, size := "", corev1.ResourceList{"storage": resource.MustParse("1Gi")}
+	modes := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	create := func(in *testkit.ControlPlane, namespace, name string) {
+		t.Helper()
+		if _, err := in.Client().CoreV1().PersistentVolumeClaims(namespace).Create(t.Context(), &corev1.PersistentVolumeClaim{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PersistentVolumeClaimSpec{
+				AccessModes: modes, StorageClassName: &none, Resources: corev1.VolumeResourceRequirements{Requests: size}}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := moscow.Client().CoreV1().PersistentVolumes().Create(t.Context(), &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: "export"}, Spec: corev1.PersistentVolumeSpec{
+			Capacity: size, AccessModes: modes, PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: "filer", Path: "/export"}}}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	phase(t, moscow, "export", corev1.VolumeAvailable)
+	create(spb, "default", "own")
+
+	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()})
+	p.sync(t)
+	p.reaches(t, 1)
+	unclaimed := func() (bool, string) {
+		own, err := spb.Client().CoreV1().PersistentVolumeClaims("default").Get(t.Context(), "own", metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return own.Spec.VolumeName == "" && own.Status.Phase == corev1.ClaimPending, fmt.Sprintf("%s, %q", own.Status.Phase, own.Spec.VolumeName)
+	}
+	holdsFor(t, 20*time.Second, "the standby's own claim is pending", unclaimed) // the controller looks every 15 s
+	create(moscow, ours, "theirs")
+	phase(t, moscow, "export", corev1.VolumeBound)
+	phase(t, spb, "export", corev1.VolumeBound)
+	testkit.Eventually(t, time.Minute, "the primary's claim to be bound on the standby", func() (bool, string) {
+		c, err := spb.Client().CoreV1().PersistentVolumeClaims(ours).Get(t.Context(), "theirs", metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return c.Status.Phase == corev1.ClaimBound && len(c.Status.Capacity) > 0, string(c.Status.Phase)
+	})
+	if ok, what := unclaimed(); !ok {
+		t.Errorf("the standby's own claim: %s", what)
+	}
+	p.consistent(t, 3)
 }
