@@ -49,6 +49,16 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{AtRisk, "sides-swapped", func(f Facts) (string, string) {
+		const next = "write them the other way round in the configuration: " + configView
+		switch {
+		case f.Primary.Role != "standby" || f.Standby.Role == "primary" || !f.Standby.Reachable || f.Primary.ClusterID == f.Standby.ClusterID:
+			return "", ""
+		case f.Standby.Role == "":
+			return "primary and standby are swapped: " + f.Primary.Name + " is a standby, and " + f.Standby.Name + " is none", next
+		}
+		return f.Primary.Name + ", the configured primary, is a standby itself", next
+	}},
 	{AtRisk, "standby-took-over", func(f Facts) (string, string) {
 		if f.Standby.Role == "primary" && !f.Primary.Reachable {
 			return f.Standby.Name + " is a primary, and " + f.Primary.Name + " does not answer", "make sure that it stays off, or that nobody can write to it"

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/hold"
 	"github.com/understudy-dr/understudy/kube"
@@ -116,6 +117,7 @@ func addHoldFlags(cmd *cobra.Command, opts *holdOptions) {
 type holder struct {
 	pair           *config.Pair
 	view           *scope.View
+	standby        *cluster.Cluster
 	client         *clientv3.Client
 	opts           holdOptions
 	stdin          io.Reader
@@ -139,7 +141,7 @@ func withStandby(cmd *cobra.Command, app *app, opts holdOptions, run func(contex
 		return err
 	}
 	defer standby.Close()
-	return run(cmd.Context(), holder{pair, view, standby.Client, opts, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()})
+	return run(cmd.Context(), holder{pair, view, standby, standby.Client, opts, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()})
 }
 
 func (h holder) limits() sink.Limits {
@@ -163,7 +165,7 @@ func (h holder) list(ctx context.Context) error {
 }
 
 func (h holder) release(ctx context.Context) error {
-	if err := h.may("release"); err != nil {
+	if err := h.may(ctx, "release"); err != nil {
 		return err
 	}
 	if _, _, err := role.Quiet(ctx, h.client); err != nil {
@@ -195,7 +197,7 @@ func (h holder) release(ctx context.Context) error {
 }
 
 func (h holder) apply(ctx context.Context) error {
-	if err := h.may("apply"); err != nil {
+	if err := h.may(ctx, "apply"); err != nil {
 		return err
 	}
 	items, err := hold.Candidates(ctx, h.client, h.view, h.opts.cluster)
@@ -230,10 +232,11 @@ func (h holder) api() (*kube.API, error) {
 	return kube.Open(h.pair.Standby.Kubeconfig)
 }
 
-// may refuses to act where nobody has said yes and nobody can be asked.
-func (h holder) may(action string) error {
+// may refuses to act where nobody has said yes and nobody can be asked, and on
+// what may be the primary.
+func (h holder) may(ctx context.Context, action string) error {
 	if h.opts.yes || canAsk(h.stdin) {
-		return nil
+		return mustBeStandby(ctx, h.pair, h.standby)
 	}
 	which := ""
 	if h.opts.cluster != "" {

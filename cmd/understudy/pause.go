@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,18 +95,26 @@ func runPause(ctx context.Context, pair *config.Pair, opts pauseOptions, stdout 
 }
 
 // mustBeStandby refuses to write to a cluster that nothing was replicated into
-// where that is the primary itself.
+// where that is the primary itself, or where nobody can tell. What has a role is
+// written to also while the other side is gone.
 func mustBeStandby(ctx context.Context, pair *config.Pair, standby *cluster.Cluster) error {
 	state, err := role.Read(ctx, standby.Client)
 	if err != nil || state.Role == role.Standby {
 		return err
 	}
+	interrupted := ctx.Err
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
 	primary, err := dial(ctx, pair.Primary)
 	if err != nil {
-		return nil //nolint:nilerr // a pause must be possible while the primary is gone
+		return cmp.Or(interrupted(), refuseUnknown(pair, state, err))
 	}
 	defer primary.Close()
-	if other, err := role.Read(ctx, primary.Client); err == nil && other.Role == role.Standby {
+	other, err := role.Read(ctx, primary.Client)
+	if err != nil && !cluster.IsDenied(err) { // a reader's account may not see the role
+		return cmp.Or(interrupted(), refuseUnknown(pair, state, err))
+	}
+	if other.Role == role.Standby {
 		return &remedy.Error{Op: "write to " + pair.Standby.Name, Code: remedy.Refused,
 			Err: fmt.Errorf("%s and %s are swapped in the configuration: %s is the standby of pair %q, and %s is the standby of none",
 				pair.Standby.Name, pair.Primary.Name, pair.Primary.Name, other.Pair, pair.Standby.Name),
@@ -117,6 +126,18 @@ func mustBeStandby(ctx context.Context, pair *config.Pair, standby *cluster.Clus
 		return err
 	}
 	return differentClusters(pair, there.ID, here.ID)
+}
+
+// refuseUnknown: a cluster without a role may be the primary, and the other side,
+// which would know, cannot be asked.
+func refuseUnknown(pair *config.Pair, state role.State, err error) error {
+	if state.Role != "" {
+		return nil
+	}
+	return &remedy.Error{Op: "write to " + pair.Standby.Name, Code: remedy.Refused,
+		Err: fmt.Errorf("%s has no role, since nothing was ever replicated into it, and %s does not answer: are the sides swapped in the configuration? (%s)",
+			pair.Standby.Name, pair.Primary.Name, oneLine(err)),
+		Remedy: "understudy config view; where the sides are right, again when " + pair.Primary.Name + " answers"}
 }
 
 // whoami names the person at the keyboard, as far as the system knows.

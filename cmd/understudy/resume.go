@@ -90,6 +90,9 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 		return err
 	}
 	defer standby.Close()
+	if err := mustBeStandby(ctx, pair, standby); err != nil {
+		return err
+	}
 	trip, err := standingTrip(ctx, standby.Client)
 	if err != nil {
 		return err
