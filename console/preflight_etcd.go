@@ -24,7 +24,7 @@ type preflightGroup struct {
 var preflightRules = []preflightGroup{
 	{"replication", []preflightCheck{{"roles", judgeRoles}, {"breaker", judgeTripped}, {"paused", judgePaused}}},
 	{"versions", []preflightCheck{{"kubernetes-version", judgeKubernetes}, {"etcd-version", judgeEtcd}}},
-	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"revision-floor", judgeFloor},
+	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"objects-replaced", judgeReplaced}, {"revision-floor", judgeFloor},
 		{"named-resources", judgeNamed}}},
 	{"API servers", []preflightCheck{{"api-server-flags", judgeFlags}, {"crd-versions", judgeCRDs}}},
 	{"identity and encryption", []preflightCheck{{"service-account-keys", judgeSigners}, {"encryption", judgeEncryption}, {"registry-credentials", judgeRegistry}}},
@@ -196,6 +196,17 @@ func judgeOnly(f PreflightFacts) []PreflightLine {
 			"%s objects in scope are on %s only (%s): replication leaves them", number(n), f.Standby.Name, most(o.Standby))...)
 	}
 	return lines
+}
+
+// judgeReplaced: before the first copy nothing else tells whether it is the
+// standby that loses its own objects. In a pair it is the check that compares.
+func judgeReplaced(f PreflightFacts) []PreflightLine {
+	n := total(f.Only.Value.Replaced)
+	if n == 0 || !f.Only.Known || f.Standby.Role.Value.Standby {
+		return nil
+	}
+	return checked(CheckWarn, "make sure that the sides are not swapped (understudy config view), and exclude what "+f.Standby.Name+" shall keep: sync.exclude",
+		"%s objects of %s have the name of another on %s (%s): sync replaces them", number(n), f.Standby.Name, f.Primary.Name, most(f.Only.Value.Replaced))
 }
 
 func total(m map[string]int64) (n int64) {

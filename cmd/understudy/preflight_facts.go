@@ -122,7 +122,7 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 	done.Wait()
 	defer p.close()
 	defer s.close()
-	only := console.OnlyFacts{Primary: map[string]int64{}, Standby: map[string]int64{}}
+	only := console.OnlyFacts{Primary: map[string]int64{}, Standby: map[string]int64{}, Replaced: map[string]int64{}}
 	var left, right kv.Stream = nothing{}, nothing{}
 	if p.cursor != nil {
 		left = p.cursor
@@ -133,10 +133,14 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 	there := map[string]bool{}
 	err := kv.Join(left, right, func(a, b *kv.Pair) error {
 		g.seen(there, cmp.Or(a, b).Key)
-		inA, inB := p.tally(a), s.tally(b)
+		inA, uidA := p.tally(a)
+		inB, uidB := s.tally(b)
 		switch {
 		case inA && b != nil, inB && a != nil:
 			only.Both++
+			if uidA != "" && uidB != "" && uidA != uidB {
+				only.Replaced[g.resource(a.Key)]++
+			}
 		case inA:
 			only.Primary[g.resource(a.Key)]++
 		case inB:
@@ -246,14 +250,14 @@ func (e *etcdSide) close() {
 	}
 }
 
-// tally counts a key and tells whether it is in scope.
-func (e *etcdSide) tally(p *kv.Pair) bool {
+// tally counts a key and tells whether it is in scope, and which object it is.
+func (e *etcdSide) tally(p *kv.Pair) (in bool, uid string) {
 	if p == nil {
-		return false
+		return false, ""
 	}
 	e.keys++
 	object, err := e.look(p.Key, p.Value)
-	in := object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out           // what cannot be read is there all the same
+	in = object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out            // what cannot be read is there all the same
 	if prefix := encryptionPrefix(p.Value); prefix != "" && (in || e.facts.EncryptionGiven) { // what is out of scope proves the key as well
 		v := e.encrypted[prefix]
 		if v == nil {
@@ -269,7 +273,7 @@ func (e *etcdSide) tally(p *kv.Pair) bool {
 		}
 		v.Count++
 	}
-	return in
+	return in, object.Meta.UID
 }
 
 // encryptionPrefix is "k8s:enc:aescbc:v1:key1:" of a value that begins so.
