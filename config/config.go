@@ -202,8 +202,8 @@ type BreakerRule struct {
 	Resources []string `yaml:"resources" required:"true" format:"glob"`
 	// As breaker.share.
 	Share int `yaml:"share" required:"true" min:"1" max:"100"`
-	// As breaker.floor.
-	Floor int `yaml:"floor" default:"20" min:"0" max:"1000000"`
+	// As breaker.floor. Left out, it is what would hold without this rule.
+	Floor *int `yaml:"floor,omitempty" min:"0" max:"1000000"`
 }
 
 // Guard is what is done about drift: writes of others to keys in scope on the

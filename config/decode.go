@@ -47,6 +47,9 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, tag reflect
 		}
 	}
 	switch v.Kind() {
+	case reflect.Pointer: // nil where the file does not say
+		v.Set(reflect.New(v.Type().Elem()))
+		d.decode(n, v.Elem(), path, tag)
 	case reflect.Struct:
 		d.mapping(n, v, path)
 	case reflect.Slice:

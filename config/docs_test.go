@@ -110,6 +110,9 @@ var patterns = map[string]string{
 }
 
 func schemaOf(t reflect.Type, tag reflect.StructTag, comments map[string]string) object {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	s := object{}
 	if text := tag.Get("default"); text != "" {
 		s["default"] = text
@@ -234,7 +237,7 @@ func reference(comments map[string]string) []byte {
 
 func typeName(f reflect.StructField) string {
 	name := map[reflect.Type]string{
-		reflect.TypeFor[Duration](): "duration", reflect.TypeFor[Size](): "size", reflect.TypeFor[int](): "number",
+		reflect.TypeFor[Duration](): "duration", reflect.TypeFor[Size](): "size", reflect.TypeFor[int](): "number", reflect.TypeFor[*int](): "number",
 		reflect.TypeFor[bool](): "truth value", reflect.TypeFor[Patch](): "JSON object",
 		reflect.TypeFor[[]HeldObjects](): "list of holds", reflect.TypeFor[[]Workload](): "list of workloads", reflect.TypeFor[[]Local](): "list of fields",
 		reflect.TypeFor[string](): "string", reflect.TypeFor[[]string](): "list of strings", reflect.TypeFor[[]int](): "list of numbers", reflect.TypeFor[[]Rule](): "list of rules",

@@ -25,18 +25,29 @@ type Breaker struct {
 type BreakerRule struct {
 	Resources []string // patterns of plural.group
 	Share     float64
-	Floor     int64
+	Floor     int64 // negative: what holds without this rule
 }
 
-func (b Breaker) of(resource string) (share float64, floor int64) {
-	for _, r := range slices.Backward(b.Rules) {
-		for _, pattern := range r.Resources {
-			if ok, err := path.Match(pattern, resource); ok && err == nil {
-				return r.Share, r.Floor
-			}
+func (r BreakerRule) matches(resource string) bool {
+	return slices.ContainsFunc(r.Resources, func(pattern string) bool {
+		ok, err := path.Match(pattern, resource)
+		return ok && err == nil
+	})
+}
+
+// Of are the limits for one resource.
+func (b Breaker) Of(resource string) (share float64, floor int64) {
+	share, floor = b.Share, b.Floor
+	for _, r := range b.Rules {
+		if !r.matches(resource) {
+			continue
+		}
+		share = r.Share
+		if r.Floor >= 0 {
+			floor = r.Floor
 		}
 	}
-	return b.Share, b.Floor
+	return share, floor
 }
 
 func (b Breaker) off() bool {
@@ -45,7 +56,7 @@ func (b Breaker) off() bool {
 
 // never reports whether deletions of a resource are not counted at all.
 func (b Breaker) never(resource string) bool {
-	share, _ := b.of(resource)
+	share, _ := b.Of(resource)
 	return share <= 0 || share >= 100
 }
 
@@ -54,7 +65,7 @@ const fewAll = 3
 
 // tooMany decides about a loss. It is pure.
 func (b Breaker) tooMany(l role.Loss) bool {
-	share, floor := b.of(l.Resource)
+	share, floor := b.Of(l.Resource)
 	if l.Whole {
 		floor = min(floor, fewAll)
 	}
@@ -216,7 +227,7 @@ func (b *breaker) gate(checkpoint kv.Revision, now time.Time) gate {
 			wait(first, max(min(quiet, patient), time.Millisecond))
 			continue
 		}
-		_, floor := b.limits.of(resource)
+		_, floor := b.limits.Of(resource)
 		if n := int64(len(r.keys)); n > floor && (r.of == 0 || b.limits.tooMany(role.Loss{Resource: resource, Deleted: n, Of: r.of})) {
 			wait(first, 0)
 			g.weigh = append(g.weigh, r.weight(resource, checkpoint))

@@ -110,7 +110,7 @@ func (c census) taken(ctx context.Context, key string) ([]role.Loss, error) {
 		if err != nil {
 			return nil, fmt.Errorf("count %s on the standby: %w", prefix, err)
 		}
-		if _, floor := c.limits.of(resource); some.Count <= floor {
+		if _, floor := c.limits.Of(resource); some.Count <= floor {
 			continue // never too many
 		}
 		loss, err := c.of(ctx, resource, k.Name)

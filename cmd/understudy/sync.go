@@ -91,7 +91,11 @@ func breakerOf(c config.Breaker) replica.Breaker {
 	b := replica.Breaker{Share: float64(c.Share), Floor: int64(c.Floor), Window: c.Window.Duration}
 	b.Rules = []replica.BreakerRule{{Resources: fewAndPrecious, Share: b.Share, Floor: min(3, b.Floor)}}
 	for _, r := range c.Rules {
-		b.Rules = append(b.Rules, replica.BreakerRule{Resources: r.Resources, Share: float64(r.Share), Floor: int64(r.Floor)})
+		floor := int64(-1) // as without the rule
+		if r.Floor != nil {
+			floor = int64(*r.Floor)
+		}
+		b.Rules = append(b.Rules, replica.BreakerRule{Resources: r.Resources, Share: float64(r.Share), Floor: floor})
 	}
 	return b
 }

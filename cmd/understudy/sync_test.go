@@ -1,0 +1,37 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/understudy-dr/understudy/config"
+)
+
+// A rule that says nothing of the floor leaves it as it was: who makes the breaker
+// stricter for some resources does not loosen it for them.
+func TestARuleWithoutAFloorKeepsTheFloor(t *testing.T) {
+	pair := "apiVersion: understudy.dev/v1alpha1\nkind: Pair\nmetadata: {name: moscow-spb}\n" +
+		"primary: {name: moscow, etcd: {endpoints: ['http://a:1']}}\nstandby: {name: spb, etcd: {endpoints: ['http://b:1']}}\n"
+	for name, tc := range map[string]struct {
+		breaker, resource string
+		share             float64
+		floor             int64
+	}{
+		"a Cluster":                       {"rules: [{resources: [clusters.cluster.x-k8s.io], share: 5}]", "clusters.cluster.x-k8s.io", 5, 3},
+		"under a stricter general floor":  {"floor: 2, rules: [{resources: [secrets], share: 5}]", "secrets", 5, 2},
+		"under a looser general floor":    {"floor: 50, rules: [{resources: [secrets], share: 5}]", "secrets", 5, 50},
+		"a floor of its own":              {"rules: [{resources: [clusters.cluster.x-k8s.io], share: 5, floor: 7}]", "clusters.cluster.x-k8s.io", 5, 7},
+		"a floor of nothing":              {"rules: [{resources: [secrets], share: 5, floor: 0}]", "secrets", 5, 0},
+		"after a rule that has one":       {"rules: [{resources: ['*'], share: 50, floor: 9}, {resources: [secrets], share: 5}]", "secrets", 5, 9},
+		"a resource that no rule matches": {"rules: [{resources: [secrets], share: 5, floor: 1}]", "configmaps", 30, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := config.Parse("pair.yaml", []byte(pair+"breaker: {"+tc.breaker+"}\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if share, floor := breakerOf(p.Breaker).Of(tc.resource); share != tc.share || floor != tc.floor {
+				t.Errorf("share %v, floor %d; want %v, %d", share, floor, tc.share, tc.floor)
+			}
+		})
+	}
+}
