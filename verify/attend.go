@@ -16,11 +16,12 @@ const silence = 20 * time.Second
 // ErrSilent means that a side stopped answering while it was read.
 var ErrSilent = errors.New("no answer")
 
-// attend gives a context that ends, with the cause, once a side has not
+// Attend gives a context that ends, with the cause, once a side has not
 // answered for as long as patience (0 = silence): etcd's client would wait
 // without end for one that dies while it is read. key is one that may be read
-// on all sides, whether it is there or not. end must be called.
-func attend(ctx context.Context, patience time.Duration, key string, sides map[string]*clientv3.Client) (_ context.Context, end func()) {
+// on all sides, whether it is there or not. end must be called. Whoever gets an
+// error while he reads asks context.Cause(ctx) for its reason first.
+func Attend(ctx context.Context, patience time.Duration, key string, sides map[string]*clientv3.Client) (_ context.Context, end func()) {
 	if patience == 0 {
 		patience = silence
 	}

@@ -48,7 +48,7 @@ func Run(ctx context.Context, sides Sides, view *scope.View, opts Options) (Repo
 		opts.patience = newerWithin
 	}
 	started := time.Now()
-	ctx, end := attend(ctx, opts.silence, view.Scope.Prefix(), map[string]*clientv3.Client{"primary": sides.Primary, "standby": sides.Standby})
+	ctx, end := Attend(ctx, opts.silence, view.Scope.Prefix(), map[string]*clientv3.Client{"primary": sides.Primary, "standby": sides.Standby})
 	defer end()
 	point, err := Pin(ctx, sides, view)
 	for attempt := 1; err == nil; attempt++ {

@@ -63,7 +63,7 @@ func (s *Simulation) Worst() Severity {
 // way makes it begin again, a few times.
 func Simulate(ctx context.Context, standby *clientv3.Client, s *scope.Scope, opts SimulateOptions) (Simulation, error) {
 	started := time.Now()
-	ctx, end := attend(ctx, opts.silence, s.Prefix(), map[string]*clientv3.Client{"standby": standby})
+	ctx, end := Attend(ctx, opts.silence, s.Prefix(), map[string]*clientv3.Client{"standby": standby})
 	defer end()
 	for attempt := 1; ; attempt++ {
 		sim, err := simulateOnce(ctx, standby, s, opts)

@@ -19,6 +19,7 @@ import (
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/verify"
 )
 
 type holdOptions struct {
@@ -141,7 +142,13 @@ func withStandby(cmd *cobra.Command, app *app, opts holdOptions, run func(contex
 		return err
 	}
 	defer standby.Close()
-	return run(cmd.Context(), holder{pair, view, standby, standby.Client, opts, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()})
+	ctx, end := verify.Attend(cmd.Context(), 0, role.Key, map[string]*clientv3.Client{"standby": standby.Client})
+	defer end()
+	err = run(ctx, holder{pair, view, standby, standby.Client, opts, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()})
+	if silent := context.Cause(ctx); err != nil && errors.Is(silent, verify.ErrSilent) {
+		return &remedy.Error{Err: silent, Remedy: remedy.Of(err), Code: remedy.CodeOf(err)}
+	}
+	return err
 }
 
 func (h holder) limits() sink.Limits {

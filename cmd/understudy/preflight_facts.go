@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/understudy-dr/understudy/cluster"
@@ -20,6 +21,7 @@ import (
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
+	"github.com/understudy-dr/understudy/verify"
 )
 
 // preflight finds out what console.JudgePreflight judges by.
@@ -27,6 +29,7 @@ type preflight struct {
 	pair      *config.Pair
 	view      *scope.View
 	httpsPort string
+	silence   time.Duration // instead of that of verify.Attend, where not 0
 }
 
 // usualPorts are what an Alauda platform's load balancers pass on.
@@ -113,10 +116,15 @@ func serviceRanges(flags console.Found[map[string]map[string]string]) ([]string,
 }
 
 // etcds reads all keys of both sides, or of the one that answers.
-func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
+func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) {
 	p := &etcdSide{preflight: g, config: g.pair.Primary, facts: &f.Primary, look: g.view.InPrimary, plain: g.view.Recoder.PlainOfPrimary}
 	s := &etcdSide{preflight: g, config: g.pair.Standby, facts: &f.Standby, look: g.view.InStandby, plain: g.view.Recoder.PlainOfStandby}
 	var done sync.WaitGroup
+	done.Go(func() { p.dial(whole) })
+	done.Go(func() { s.dial(whole) })
+	done.Wait()
+	ctx, end := g.attend(whole, p, s)
+	defer end()
 	done.Go(func() { p.open(ctx) })
 	done.Go(func() { s.open(ctx) })
 	done.Wait()
@@ -148,15 +156,22 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 		}
 		return ctx.Err()
 	})
+	if cause := context.Cause(ctx); cause != nil {
+		err = errors.New(cause.Error()) // which side it was, where oneLine would say "in time"
+	}
 	p.conclude(err)
 	s.conclude(err)
+	bounded, cancel := context.WithTimeout(whole, lookPatience) // one of them may be silent
+	defer cancel()
 	if s.err == nil { // otherwise other lines say that the standby cannot be read
-		if stands, err := readStandstill(ctx, s.cluster.Client, describer(g.view)); err == nil {
+		if stands, err := readStandstill(bounded, s.cluster.Client, describer(g.view)); err == nil {
 			f.Standstill = stands
 		}
 	}
 	f.Same = p.err == nil && s.err == nil && p.id.ID == s.id.ID
-	f.Primary.Role, f.Standby.Role = p.role(ctx, s.id), s.role(ctx, p.id)
+	done.Go(func() { f.Primary.Role = p.role(bounded, s.id) })
+	done.Go(func() { f.Standby.Role = s.role(bounded, p.id) })
+	done.Wait()
 	named := namedResources(g.pair)
 	f.Named, f.Unmatched = len(named), console.FoundIf(lostPatterns(named, there), errors.Join(err, p.err, s.err))
 	switch {
@@ -171,6 +186,17 @@ func (g *preflight) etcds(ctx context.Context, f *console.PreflightFacts) {
 	default:
 		f.Only = console.FoundIf(only, nil)
 	}
+}
+
+// attend ends the context once one of the sides that are read falls silent.
+func (g *preflight) attend(ctx context.Context, p, s *etcdSide) (context.Context, func()) {
+	read := map[string]*clientv3.Client{}
+	for name, side := range map[string]*etcdSide{"primary": p, "standby": s} {
+		if side.err == nil {
+			read[name] = side.cluster.Client
+		}
+	}
+	return verify.Attend(ctx, g.silence, g.view.Scope.Prefix(), read)
 }
 
 func (g *preflight) resource(key string) string {
@@ -215,16 +241,18 @@ type etcdSide struct {
 	encrypted map[string]*console.EncryptedValues
 }
 
-func (e *etcdSide) open(ctx context.Context) {
+func (e *etcdSide) dial(ctx context.Context) {
 	e.encrypted = map[string]*console.EncryptedValues{}
-	if e.cluster, e.err = dial(ctx, e.config); e.err != nil {
-		return
+	if e.cluster, e.err = dial(ctx, e.config); e.err == nil {
+		e.id, e.err = e.cluster.Identify(ctx, e.preflight.view.Scope.Prefix())
 	}
-	if e.id, e.err = e.cluster.Identify(ctx, e.preflight.view.Scope.Prefix()); e.err != nil {
-		return
+}
+
+func (e *etcdSide) open(ctx context.Context) {
+	if e.err == nil {
+		begin, end := e.preflight.view.Range()
+		e.cursor, e.err = source.Open(ctx, e.cluster.Client, begin, end, 0)
 	}
-	begin, end := e.preflight.view.Range()
-	e.cursor, e.err = source.Open(ctx, e.cluster.Client, begin, end, 0)
 }
 
 // role is what the cluster says it is, and whether the peer may be replicated
