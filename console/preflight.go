@@ -94,7 +94,12 @@ type RoleFacts struct {
 type EncryptedValues struct {
 	Prefix string // "k8s:enc:aescbc:v1:key1:"
 	Count  int64
-	Read   Found[bool] // whether the side's own configuration reads one of them; not known without it
+	Read   Found[bool] // whether the side's own configuration reads all of them; not known without it
+	Unread int64       // those that it does not read
+	// Of the primary's, in scope: those that would be stored in clear on the
+	// standby, and those that cannot be stored there at all, with a reason.
+	Clear, Refused int64
+	Why            string
 }
 
 // SignerFacts are what an API server accepts ServiceAccount tokens by.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -167,19 +168,29 @@ func judgeEncryption(f PreflightFacts) []PreflightLine {
 		for _, v := range side.values {
 			if v.Read.Known && !v.Read.Value {
 				lines = append(lines, checked(CheckFail, "set encryption of this side to the file that its API servers run with (--encryption-provider-config)",
-					"%s: %s values begin %s, and its configured encryption does not read them: %s", side.name, number(v.Count), v.Prefix, v.Read.Why)...)
+					"%s: %s of %s values begin %s, and its configured encryption does not read them: %s", side.name, number(v.Unread), number(v.Count), v.Prefix, v.Read.Why)...)
 			}
 		}
+	}
+	var clear, refused int64
+	var why string
+	for _, v := range p {
+		clear, refused, why = clear+v.Clear, refused+v.Refused, cmp.Or(why, v.Why)
 	}
 	given := f.Primary.EncryptionGiven && f.Standby.EncryptionGiven
 	switch {
 	case len(lines) > 0:
+	case refused > 0:
+		lines = checked(CheckFail, give+"; a file with {identity: {}} alone where they store in clear",
+			"sync cannot store %s encrypted values of %s on %s: %s", number(refused), f.Primary.Name, f.Standby.Name, why)
+	case clear > 0:
+		lines = checked(CheckWarn, "encrypt on the standby too", "%s values of %s are encrypted and are stored in clear on %s", number(clear), f.Primary.Name, f.Standby.Name)
 	case given && f.SameEncryption:
 		lines = checked(CheckOK, "", "both sides have the same encryption configuration, and it reads %s", prefixes(p, s))
 	case given:
 		lines = checked(CheckOK, "", "the encryption configurations differ; values are encrypted anew on the way (%s)", prefixes(p, s))
-	case f.Primary.EncryptionGiven && len(s) == 0 && !f.Standby.EncryptionGiven:
-		lines = checked(CheckWarn, "encrypt on the standby too", "%s values of %s are encrypted and are stored in clear on %s", number(counted(p)), f.Primary.Name, f.Standby.Name)
+	case f.Primary.EncryptionGiven && len(s) == 0:
+		lines = checked(CheckOK, "", "nothing in scope is stored encrypted on either side")
 	case len(without(names(p), names(s))) > 0:
 		lines = checked(CheckFail, give, "%s stores values as %s, which is not found on %s (%s): its API servers could not read copies",
 			f.Primary.Name, strings.Join(names(p), ", "), f.Standby.Name, nothingOr(strings.Join(names(s), ", ")))
@@ -194,13 +205,6 @@ func names(values []EncryptedValues) (out []string) {
 		out = append(out, v.Prefix)
 	}
 	return out
-}
-
-func counted(values []EncryptedValues) (n int64) {
-	for _, v := range values {
-		n += v.Count
-	}
-	return n
 }
 
 func prefixes(sides ...[]EncryptedValues) string {

@@ -19,7 +19,7 @@ func fit() PreflightFacts {
 	side := func(name, vip string, rev kv.Revision) PreflightSide {
 		return PreflightSide{
 			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Etcd: found("3.6.16"), Keys: found(int64(12345)),
-			Encrypted:       found([]EncryptedValues{{"k8s:enc:aescbc:v1:key1:", 40, found(true)}}),
+			Encrypted:       found([]EncryptedValues{{Prefix: "k8s:enc:aescbc:v1:key1:", Count: 40, Read: found(true)}}),
 			EncryptionGiven: true, APIAddress: vip + ":6443", Kubernetes: found("v1.36.3"),
 			Flags:   found(map[string]map[string]string{"kube-apiserver-m0": {"service-cluster-ip-range": "10.96.0.0/16"}}),
 			Signers: found(SignerFacts{"https://kubernetes.default.svc", []string{"k1"}}),
@@ -110,9 +110,9 @@ func TestPreflightRules(t *testing.T) {
 	flag := func(name, value string) func(*PreflightFacts) {
 		return func(f *PreflightFacts) { f.Primary.Flags.Value["kube-apiserver-m0"][name] = value }
 	}
-	unread := EncryptedValues{"k8s:enc:aescbc:v1:key2:", 3, Found[bool]{Known: true, Why: "no key of that name"}}
-	unknownKey := []EncryptedValues{{"k8s:enc:aescbc:v1:key1:", 3, Found[bool]{}}}
-	otherKey := []EncryptedValues{{"k8s:enc:aescbc:v1:key2:", 3, Found[bool]{}}}
+	unread := EncryptedValues{Prefix: "k8s:enc:aescbc:v1:key2:", Count: 4, Unread: 3, Read: Found[bool]{Known: true, Why: "no key of that name"}}
+	unknownKey := []EncryptedValues{{Prefix: "k8s:enc:aescbc:v1:key1:", Count: 3}}
+	otherKey := []EncryptedValues{{Prefix: "k8s:enc:aescbc:v1:key2:", Count: 3}}
 	noConfig := func(f *PreflightFacts, p, s []EncryptedValues) {
 		f.Primary.EncryptionGiven, f.Standby.EncryptionGiven, f.SameEncryption = false, false, false
 		f.Primary.Encrypted, f.Standby.Encrypted = found(p), found(s)
@@ -176,14 +176,15 @@ func TestPreflightRules(t *testing.T) {
 		"nothing encrypted":         {func(f *PreflightFacts) { noConfig(f, nil, nil) }, "encryption", CheckOK, "nothing"},
 		"other configuration":       {func(f *PreflightFacts) { f.SameEncryption = false }, "encryption", CheckOK, "anew"},
 		"configuration reads nothing": {func(f *PreflightFacts) { f.Primary.Encrypted.Value = append(f.Primary.Encrypted.Value, unread) }, "encryption", CheckFail,
-			"3 values begin k8s:enc:aescbc:v1:key2:"},
+			"3 of 4 values begin k8s:enc:aescbc:v1:key2:"},
 		"same names, unknown secrets": {func(f *PreflightFacts) { noConfig(f, unknownKey, unknownKey) }, "encryption", Unchecked, "nobody can tell"},
 		"other names":                 {func(f *PreflightFacts) { noConfig(f, unknownKey, otherKey) }, "encryption", CheckFail, "could not read copies"},
 		"encrypted here only":         {func(f *PreflightFacts) { noConfig(f, unknownKey, nil) }, "encryption", CheckFail, "nothing encrypted"},
-		"in clear there": {func(f *PreflightFacts) {
+		"in clear there":              {func(f *PreflightFacts) { f.SameEncryption, f.Primary.Encrypted.Value[0].Clear = false, 7 }, "encryption", CheckWarn, "7 values of moscow are encrypted and are stored in clear on spb"},
+		"refused there": {func(f *PreflightFacts) {
 			f.Standby.EncryptionGiven, f.Standby.Encrypted = false, found([]EncryptedValues(nil))
-		}, "encryption", CheckWarn,
-			"in clear on spb"},
+			f.Primary.Encrypted.Value[0].Refused, f.Primary.Encrypted.Value[0].Why = 7, "no EncryptionConfiguration given"
+		}, "encryption", CheckFail, "sync cannot store 7 encrypted values of moscow on spb: no EncryptionConfiguration"},
 		"credentials missing there":  {func(f *PreflightFacts) { clear(f.Standby.PullSecrets.Value) }, "registry-credentials", CheckWarn, "not on spb"},
 		"credentials named in vain":  {func(f *PreflightFacts) { f.Primary.UsedSecrets = found([]string{"team/gone"}) }, "registry-credentials", CheckWarn, "team/gone"},
 		"credentials not configured": {func(f *PreflightFacts) { f.Primary.UsedSecrets.Value = nil }, "registry-credentials", Unchecked, ""},

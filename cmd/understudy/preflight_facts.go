@@ -117,7 +117,7 @@ func serviceRanges(flags console.Found[map[string]map[string]string]) ([]string,
 
 // etcds reads all keys of both sides, or of the one that answers.
 func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) {
-	p := &etcdSide{preflight: g, config: g.pair.Primary, facts: &f.Primary, look: g.view.InPrimary, plain: g.view.Recoder.PlainOfPrimary}
+	p := &etcdSide{preflight: g, config: g.pair.Primary, facts: &f.Primary, look: g.view.InPrimary, plain: g.view.Recoder.PlainOfPrimary, recode: g.view.Recoder.Recode}
 	s := &etcdSide{preflight: g, config: g.pair.Standby, facts: &f.Standby, look: g.view.InStandby, plain: g.view.Recoder.PlainOfStandby}
 	var done sync.WaitGroup
 	done.Go(func() { p.dial(whole) })
@@ -231,6 +231,7 @@ type etcdSide struct {
 	facts     *console.PreflightSide
 	look      func(key string, stored []byte) (scope.Object, error)
 	plain     func(groupResource, key string, stored []byte) ([]byte, error)
+	recode    func(groupResource, key string, stored []byte) (out, plain []byte, err error) // nil for the standby
 
 	cluster *cluster.Cluster
 	id      cluster.Identity
@@ -285,21 +286,33 @@ func (e *etcdSide) tally(p *kv.Pair) (in bool, uid string) {
 	}
 	e.keys++
 	object, err := e.look(p.Key, p.Value)
-	in = object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out            // what cannot be read is there all the same
-	if prefix := encryptionPrefix(p.Value); prefix != "" && (in || e.facts.EncryptionGiven) { // what is out of scope proves the key as well
-		v := e.encrypted[prefix]
-		if v == nil {
-			v = &console.EncryptedValues{Prefix: prefix}
-			if e.facts.EncryptionGiven {
-				_, err := e.plain(e.preflight.resource(p.Key), p.Key, p.Value)
-				v.Read = console.Found[bool]{Known: true, Value: err == nil}
-				if err != nil {
-					v.Read.Why = oneLine(err)
-				}
-			}
-			e.encrypted[prefix] = v
+	in = object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out // what cannot be read is there all the same
+	prefix := encryptionPrefix(p.Value)
+	if prefix == "" || !in && !e.facts.EncryptionGiven { // what is out of scope proves the key as well
+		return in, object.Meta.UID
+	}
+	v := e.encrypted[prefix]
+	if v == nil {
+		v = &console.EncryptedValues{Prefix: prefix, Read: console.Found[bool]{Known: e.facts.EncryptionGiven, Value: true}}
+		e.encrypted[prefix] = v
+	}
+	v.Count++
+	resource := e.preflight.resource(p.Key)
+	if e.facts.EncryptionGiven {
+		if _, err := e.plain(resource, p.Key, p.Value); err != nil { // two keys may have one name
+			v.Unread++
+			v.Read.Value, v.Read.Why = false, oneLine(err)
+			return in, object.Meta.UID
 		}
-		v.Count++
+	}
+	if in && e.recode != nil {
+		switch out, _, err := e.recode(resource, p.Key, p.Value); {
+		case err != nil:
+			v.Refused++
+			v.Why = oneLine(err)
+		case encryptionPrefix(out) == "":
+			v.Clear++
+		}
 	}
 	return in, object.Meta.UID
 }

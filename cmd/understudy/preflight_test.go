@@ -196,7 +196,7 @@ access: {address: platform.example.com, names: [spb.example.com], ports: [%s, %d
 		"api-server-flags":     {console.CheckWarn, "--feature-gates: A=true on moscow, A=false on spb"},
 		"crd-versions":         {console.CheckWarn, "spbs.example.com"},
 		"service-account-keys": {console.CheckOK, "the same 1 keys"},
-		"encryption":           {console.CheckWarn, "stored in clear on spb"},
+		"encryption":           {console.CheckFail, "encrypted values of moscow on spb"},
 		"registry-credentials": {console.CheckWarn, "team/pull are not on spb"},
 		"service-cidr":         {console.CheckOK, "10.96.0.0/16"},
 		"cluster-ips":          {console.CheckFail, "10.96.100.100 of moscow/web is spb/web's"},
