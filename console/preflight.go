@@ -61,6 +61,7 @@ type PreflightSide struct {
 	VIP  string
 
 	Revision  Found[kv.Revision]
+	Floor     Found[FloorFacts] // of the standby
 	Role      Found[RoleFacts]
 	Etcd      Found[string] // version
 	Keys      Found[int64]  // below the prefix
@@ -89,6 +90,10 @@ type RoleFacts struct {
 	Pair    string // of which it is the standby
 	Refuses string // why nothing may be replicated into it from the other side; "" = it may
 }
+
+// FloorFacts are the addresses of the standby's API servers, by their answers to
+// a client that comes with the primary's newest revision.
+type FloorFacts struct{ Expired, Accepted, Unasked []string }
 
 // EncryptedValues are stored values of one encryption prefix.
 type EncryptedValues struct {

@@ -269,5 +269,15 @@ func judgeFloor(f PreflightFacts) []PreflightLine {
 		return checked(CheckWarn, "understudy floor raise", "no revision floor: %s is at revision %s, %s at %s; clients that follow a name would hang or miss events",
 			f.Standby.Name, number(s), f.Primary.Name, number(p))
 	}
-	return checked(CheckOK, "", "%s is %s revisions above %s; whether its API servers were restarted: understudy floor verify", f.Standby.Name, number(s-p), f.Primary.Name)
+	floor := f.Standby.Floor.Value
+	switch {
+	case !f.Standby.Floor.Known:
+		return unchecked("understudy floor verify", "whether the API servers of "+f.Standby.Name+" were restarted above the floor", orUnknown(f.Standby.Floor.Why))
+	case len(floor.Accepted) > 0:
+		return checked(CheckWarn, "restart it, then: understudy floor verify", "%s of %s was not restarted above the floor: clients that follow a name would miss events",
+			strings.Join(floor.Accepted, ", "), f.Standby.Name)
+	case len(floor.Unasked) > 0 || len(floor.Expired) == 0:
+		return unchecked("understudy floor verify", "whether the API servers of "+f.Standby.Name+" were restarted above the floor", strings.Join(floor.Unasked, ", ")+" could not be asked")
+	}
+	return checked(CheckOK, "", "%s is %s revisions above %s, and its API servers were restarted there", f.Standby.Name, number(s-p), f.Primary.Name)
 }

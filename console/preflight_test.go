@@ -32,10 +32,12 @@ func fit() PreflightFacts {
 			Certificate: found(CertificateFacts{Digest: "cc", NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(1, 0, 0)}),
 		}
 	}
+	spb := side("spb", "10.1.0.10", 1_000_002_000)
+	spb.Floor = found(FloorFacts{Expired: []string{"10.1.0.1:6443"}})
 	return PreflightFacts{
 		Now: now, Pair: "moscow-spb", Prefix: "/registry/", Address: "platform.example.com", Names: []string{"spb.example.com"},
 		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}),
-		Primary: side("moscow", "10.0.0.10", 1000), Standby: side("spb", "10.1.0.10", 1_000_002_000),
+		Primary: side("moscow", "10.0.0.10", 1000), Standby: spb,
 	}
 }
 
@@ -161,6 +163,9 @@ func TestPreflightRules(t *testing.T) {
 			f.Only.Value.Replaced, f.Standby.Role = map[string]int64{"namespaces": 7}, found(RoleFacts{Standby: true})
 		}, "objects-replaced", CheckOK, ""},
 		"floor too low":             {func(f *PreflightFacts) { f.Standby.Revision = found(kv.Revision(2000)) }, "revision-floor", CheckWarn, "no revision floor"},
+		"API servers not restarted": {func(f *PreflightFacts) { f.Standby.Floor.Value.Accepted = []string{"10.1.0.2:6443"} }, "revision-floor", CheckWarn, "10.1.0.2:6443 was not restarted above the floor"},
+		"an API server silent":      {func(f *PreflightFacts) { f.Standby.Floor.Value.Unasked = []string{"10.1.0.2:6443"} }, "revision-floor", Unchecked, "10.1.0.2:6443"},
+		"API servers not asked":     {func(f *PreflightFacts) { f.Standby.Floor = NotFound[FloorFacts]("standby.kubeconfig is not set") }, "revision-floor", Unchecked, "standby.kubeconfig is not set"},
 		"another prefix":            {flag("etcd-prefix", "/other"), "api-server-flags", CheckFail, "/other/ and /registry/"},
 		"prefix not the configured": {func(f *PreflightFacts) { f.Prefix = "/k8s/" }, "api-server-flags", CheckFail, "sync.prefix is /k8s/"},
 		"prefix written out":        {flag("etcd-prefix", "/registry"), "api-server-flags", CheckOK, ""},

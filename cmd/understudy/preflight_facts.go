@@ -56,7 +56,29 @@ func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
 		done.Go(func() { g.network(ctx, side.facts) })
 	}
 	done.Wait()
+	f.Standby.Floor = g.floor(ctx, f)
 	return f
+}
+
+// floor asks the standby's API servers what floor verify asks them.
+func (g *preflight) floor(ctx context.Context, f console.PreflightFacts) console.Found[console.FloorFacts] {
+	var r floorReport
+	r.ask(ctx, g.pair, console.Facts{Primary: console.Side{Reachable: f.Primary.Revision.Known, Revision: f.Primary.Revision.Value}})
+	if r.Unasked != "" {
+		return console.NotFound[console.FloorFacts](r.Unasked)
+	}
+	var out console.FloorFacts
+	for _, s := range r.APIServers {
+		switch s.Answer {
+		case kube.Expired:
+			out.Expired = append(out.Expired, s.Address)
+		case kube.Accepted:
+			out.Accepted = append(out.Accepted, s.Address)
+		default:
+			out.Unasked = append(out.Unasked, s.Address)
+		}
+	}
+	return console.FoundIf(out, nil)
 }
 
 // api asks a side's API server.

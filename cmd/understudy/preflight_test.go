@@ -176,7 +176,11 @@ access: {address: platform.example.com, names: [spb.example.com], ports: [%s, %d
 		t.Fatal(err)
 	}
 	g := &preflight{pair: pair, view: view, httpsPort: port}
-	judged := console.JudgePreflight(g.facts(t.Context()))
+	facts := g.facts(t.Context())
+	if floor := facts.Standby.Floor; !floor.Known || len(floor.Value.Expired)+len(floor.Value.Accepted) != 1 {
+		t.Errorf("the standby's API server was not asked about the floor: %+v", floor)
+	}
+	judged := console.JudgePreflight(facts)
 	var text bytes.Buffer
 	if err := judged.WriteText(&text, console.Style{}); err != nil {
 		t.Fatal(err)
