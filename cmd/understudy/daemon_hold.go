@@ -6,7 +6,6 @@ import (
 
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/hold"
-	"github.com/understudy-dr/understudy/kube"
 )
 
 // workloadsEvery is how often the standby's own workloads are looked at that
@@ -56,7 +55,7 @@ func (d *daemon) holdWorkloadsOnce(ctx context.Context) (standing bool, err erro
 	if err != nil || !standing {
 		return false, err
 	}
-	api, err := kube.Open(d.pair.Standby.Kubeconfig)
+	api, err := standbyAPI(ctx, d.pair, standby.Client, d.view)
 	if err != nil {
 		return true, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-dr/understudy/kube"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 )
 
@@ -115,7 +116,7 @@ func runFloorShow(ctx context.Context, pair *config.Pair, opts floorShowOptions,
 	status := console.Judge(facts)
 	r := floorReport{Primary: facts.Primary, Standby: facts.Standby, Margin: status.Floor, verified: opts.verify}
 	if opts.verify {
-		r.ask(ctx, pair, facts)
+		r.ask(ctx, pair, view, facts)
 	}
 	if err := opts.output.write(stdout, r); err != nil {
 		return err
@@ -124,7 +125,7 @@ func runFloorShow(ctx context.Context, pair *config.Pair, opts floorShowOptions,
 }
 
 // ask asks the API servers about the newest revision that anybody knows of.
-func (r *floorReport) ask(ctx context.Context, pair *config.Pair, f console.Facts) {
+func (r *floorReport) ask(ctx context.Context, pair *config.Pair, view *scope.View, f console.Facts) {
 	if f.Primary.Reachable {
 		r.Asked = f.Primary.Revision
 	} else if f.Checkpoint != nil {
@@ -140,13 +141,26 @@ func (r *floorReport) ask(ctx context.Context, pair *config.Pair, f console.Fact
 		r.Asked = 0
 		return
 	}
-	api, err := kube.Open(pair.Standby.Kubeconfig)
-	if err == nil {
-		r.APIServers, err = api.AskFloor(ctx, r.Asked)
-	}
-	if err != nil {
+	var err error
+	if r.APIServers, err = askFloor(ctx, pair, view, r.Asked); err != nil {
 		r.Unasked = oneLine(err)
+		if next := remedy.Of(err); next != "" {
+			r.Unasked += "; " + next
+		}
 	}
+}
+
+func askFloor(ctx context.Context, pair *config.Pair, view *scope.View, at kv.Revision) ([]kube.Server, error) {
+	standby, err := dial(ctx, pair.Standby)
+	if err != nil {
+		return nil, err
+	}
+	defer standby.Close()
+	api, err := standbyAPI(ctx, pair, standby.Client, view)
+	if err != nil {
+		return nil, err
+	}
+	return api.AskFloor(ctx, at)
 }
 
 func (r floorReport) exit() error {

@@ -193,7 +193,7 @@ func (h holder) release(ctx context.Context) error {
 		if r.Outcome = &outcome; err != nil || len(workloads) == 0 {
 			return err
 		}
-		api, err := h.api()
+		api, err := h.api(ctx)
 		if err != nil {
 			return err
 		}
@@ -220,7 +220,7 @@ func (h holder) apply(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		api, err := h.api()
+		api, err := h.api(ctx)
 		if err != nil {
 			return err
 		}
@@ -231,12 +231,12 @@ func (h holder) apply(ctx context.Context) error {
 }
 
 // api is the standby's API server.
-func (h holder) api() (*kube.API, error) {
+func (h holder) api(ctx context.Context) (*kube.API, error) {
 	if h.pair.Standby.Kubeconfig == "" {
 		return nil, &remedy.Error{Op: "scale the workloads", Err: errors.New("standby.kubeconfig is not set"),
 			Remedy: "set it in " + h.pair.File() + ", then again", Code: remedy.Usage}
 	}
-	return kube.Open(h.pair.Standby.Kubeconfig)
+	return standbyAPI(ctx, h.pair, h.client, h.view)
 }
 
 // may refuses to act where nobody has said yes and nobody can be asked, and on
