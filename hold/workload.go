@@ -164,9 +164,10 @@ func zero(ctx context.Context, standby *clientv3.Client, api *kube.API, d kube.D
 	return &w, err
 }
 
-// ReleaseWorkloads scales the workloads back to what they had. One that has
-// Pods again or is another Deployment by now is left as it is and forgotten;
-// one that does not answer stays remembered.
+// ReleaseWorkloads scales the workloads back to what they had, and forgets them.
+// One that has Pods again is left as it is and forgotten too; one that does not
+// answer, is gone or is another Deployment by now stays remembered: how many
+// replicas it had is written nowhere else.
 func ReleaseWorkloads(ctx context.Context, standby *clientv3.Client, api *kube.API, workloads []Workload) (Outcome, error) {
 	out := Outcome{Left: []Left{}}
 	_, fence, err := role.Quiet(ctx, standby)
@@ -174,7 +175,7 @@ func ReleaseWorkloads(ctx context.Context, standby *clientv3.Client, api *kube.A
 		return out, as("release", err)
 	}
 	for _, w := range workloads {
-		why, err := scaleBack(ctx, api, w)
+		scaled, err := scaleBack(ctx, api, w)
 		if err != nil {
 			out.Left = append(out.Left, Left{w.key(), err.Error()})
 			continue
@@ -187,7 +188,7 @@ func ReleaseWorkloads(ctx context.Context, standby *clientv3.Client, api *kube.A
 		switch {
 		case !resp.Succeeded:
 			out.Left = append(out.Left, Left{w.key(), "it was held again meanwhile"})
-		case why == "":
+		case scaled:
 			out.Done++
 		default:
 			out.Already++
@@ -196,23 +197,23 @@ func ReleaseWorkloads(ctx context.Context, standby *clientv3.Client, api *kube.A
 	return out, nil
 }
 
-// scaleBack says why nothing was to do, or "" where the Deployment was scaled.
-func scaleBack(ctx context.Context, api *kube.API, w Workload) (why string, err error) {
+// scaleBack is false without an error where the Deployment has replicas again.
+func scaleBack(ctx context.Context, api *kube.API, w Workload) (scaled bool, err error) {
 	for attempt := 1; ; attempt++ {
 		d, there, err := api.Deployment(ctx, w.Namespace, w.Name)
 		switch {
 		case err != nil:
-			return "", err
+			return false, err
 		case !there:
-			return "it is gone", nil
+			return false, fmt.Errorf("it is gone; it had %d replicas. If that is right: etcdctl del %s", w.Replicas, w.key())
 		case d.UID != w.UID:
-			return "it is another one by now", nil
+			return false, fmt.Errorf("it was deleted and made anew; it had %d replicas, and has %d. If that is right: etcdctl del %s", w.Replicas, d.Replicas, w.key())
 		case d.Replicas != 0:
-			return "it has replicas again", nil
+			return false, nil
 		}
 		_, err = api.Scale(ctx, d, w.Replicas)
 		if !apierrors.IsConflict(err) || attempt == attempts {
-			return "", err
+			return err == nil, err
 		}
 	}
 }

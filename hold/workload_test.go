@@ -119,6 +119,29 @@ func TestWorkloads(t *testing.T) {
 		t.Errorf("still remembered: %+v, %v", held, err)
 	}
 
+	// What is gone or another one by now may be that on another cluster only: how
+	// many replicas it had is not forgotten, and the release says so.
+	if n := keep(); n != 2 {
+		t.Errorf("%d Deployments were scaled, want 2", n)
+	}
+	for _, name := range []string{"capv", "capi"} {
+		if err := deployments.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("capi", 0)
+	if held, err = Workloads(ctx, etcd); err != nil {
+		t.Fatal(err)
+	}
+	out, err = ReleaseWorkloads(ctx, etcd, api, held)
+	if err != nil || out.Done != 0 || out.Already != 0 || len(out.Left) != 2 {
+		t.Errorf("released what is gone: %+v, %v", out, err)
+	}
+	expect("another one", map[string]int32{"capi": 0})
+	if held, err = Workloads(ctx, etcd); err != nil || len(held) != 2 {
+		t.Errorf("forgotten: %+v, %v", held, err)
+	}
+
 	if _, err := role.ClearPause(ctx, etcd); err != nil {
 		t.Fatal(err)
 	}
