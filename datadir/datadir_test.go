@@ -108,7 +108,7 @@ func swapOf(t *testing.T, e *testkit.Etcd) Swap {
 		t.Fatal(err)
 	}
 	return Swap{DataDir: e.DataDir(), Member: Member{Name: members[0].Name, PeerURLs: members[0].PeerURLs}, ClusterID: id.ID, MemberID: members[0].ID,
-		To: floor, Stop: end(e, syscall.SIGTERM), Start: func(context.Context) error { e.Restart(); return nil }, StopPatience: 20 * time.Second}
+		To: floor, Stop: end(e, syscall.SIGTERM), Start: func(context.Context) error { e.Restart(); return nil }, Patience: 20 * time.Second}
 }
 
 // The data of every supported etcd stays as it is, only its revision is lifted.
@@ -186,12 +186,13 @@ func TestSwapRefuses(t *testing.T) {
 		change func(*Swap)
 		want   string
 	}{
-		"it does not stop":    {func(s *Swap) { s.Stop = func(context.Context) error { return nil }; s.StopPatience = 0 }, "an etcd runs on it"},
+		"it does not stop":    {func(s *Swap) { s.Stop = func(context.Context) error { return nil }; s.Patience = 0 }, "an etcd runs on it"},
 		"stop fails":          {func(s *Swap) { s.Stop = func(context.Context) error { return errors.New("no such unit") } }, "no such unit"},
 		"high enough":         {func(s *Swap) { s.To = 5 }, "high enough already"},
 		"another member":      {func(s *Swap) { s.MemberID++ }, "it belongs to member"},
 		"another directory":   {func(s *Swap) { s.DataDir = t.TempDir() }, "write-ahead log"},
 		"cancelled meanwhile": {func(*Swap) {}, "context canceled"},
+		"cancelled at last":   {func(*Swap) {}, "context canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := everything(t, e.Client())
@@ -203,6 +204,16 @@ func TestSwapRefuses(t *testing.T) {
 				ctx, cancel = context.WithCancel(ctx)
 				stop := s.Stop
 				s.Stop = func(ctx context.Context) error { defer cancel(); return stop(ctx) }
+			}
+			if name == "cancelled at last" {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+				s.Say = func(text string) {
+					if strings.HasPrefix(text, "putting it in place") {
+						cancel()
+					}
+				}
 			}
 			if _, err := s.Run(ctx); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%v, want %q", err, tc.want)

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exchangeAtOnce fails with ErrUnsupported where the file system cannot.
-func exchangeAtOnce(a, b string) error {
+// exchange puts two names in each other's place in one step. It fails with
+// ErrUnsupported where the file system cannot.
+func exchange(a, b string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		return errors.ErrUnsupported

@@ -4,6 +4,6 @@ package datadir
 
 import "errors"
 
-func exchangeAtOnce(string, string) error { return errors.ErrUnsupported }
+func exchange(string, string) error { return errors.ErrUnsupported }
 
 func ownLike(string, string) error { return nil }

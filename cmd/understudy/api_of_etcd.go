@@ -65,7 +65,7 @@ func ownAPI(ctx context.Context, pair *config.Pair, side config.Cluster, api *ku
 	seen, err := api.Identify(ctx)
 	if err != nil {
 		return &remedy.Error{Op: op, Err: err,
-			Remedy: "it has to show whose it is; this must work, as must a list: kubectl --kubeconfig " + quote(side.Kubeconfig) + " get namespace kube-system"}
+			Remedy: "it has to show whose it is; this must work, as must a list: kubectl --kubeconfig " + remedy.Quote(side.Kubeconfig) + " get namespace kube-system"}
 	}
 	after, err := client.Get(ctx, key, clientv3.WithKeysOnly())
 	if err != nil {

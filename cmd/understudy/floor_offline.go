@@ -78,21 +78,14 @@ func swapCommands(members []cluster.Member, done datadir.Prepared, dataDir strin
 		from := done.Members[m.Name]
 		lines = append(lines, "# "+m.Name+" ("+strings.Join(m.PeerURLs, ", ")+"): copy "+from+" to this node first",
 			fmt.Sprintf("mkdir -p %[1]s/before-floor && chown -R --reference=%[1]s/member %[2]s && mv %[1]s/member %[1]s/before-floor/ && mv %[2]s/member %[1]s/member && sync",
-				quote(dataDir), quote(from)))
+				remedy.Quote(dataDir), remedy.Quote(from)))
 	}
 	return append(lines, "",
 		"# 3. On every node: start etcd, and then the API server, which so is restarted too",
 		"mv /root/stopped/etcd.yaml /root/stopped/kube-apiserver.yaml /etc/kubernetes/manifests/",
 		"",
-		"# To go back, with etcd stopped on every node: mv "+quote(dataDir)+"/member "+quote(dataDir)+"/lifted && mv "+quote(dataDir)+"/before-floor/member "+quote(dataDir)+"/member")
-}
-
-// quote makes a word for the shell.
-func quote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+		"# To go back, with etcd stopped on every node: mv "+remedy.Quote(dataDir)+"/member "+remedy.Quote(dataDir)+"/lifted && mv "+remedy.Quote(dataDir)+"/before-floor/member "+remedy.Quote(dataDir)+"/member",
+		"# then start etcd, and restart every API server")
 }
 
 func raiseSwap(ctx context.Context, pair *config.Pair, standby *cluster.Cluster, id cluster.Identity, opts floorRaiseOptions, r *raise, stderr io.Writer) error {
@@ -110,7 +103,7 @@ func raiseSwap(ctx context.Context, pair *config.Pair, standby *cluster.Cluster,
 	}
 	s := datadir.Swap{
 		DataDir: dir, Member: datadir.Member{Name: members[0].Name, PeerURLs: members[0].PeerURLs},
-		ClusterID: id.ID, MemberID: members[0].ID, To: r.To, StopPatience: opts.stopPatience,
+		ClusterID: id.ID, MemberID: members[0].ID, To: r.To, Patience: opts.stopPatience,
 		Stop: shell(opts.stop, stderr), Start: shell(opts.start, stderr),
 		Say: func(text string) { fmt.Fprintln(stderr, text) },
 	}
@@ -123,9 +116,14 @@ func raiseSwap(ctx context.Context, pair *config.Pair, standby *cluster.Cluster,
 		return err
 	}
 	at, err := serves(ctx, pair, done.ClusterID)
+	op := fmt.Sprintf("wait for the etcd on the lifted data, which is in place: cluster %s, revision %d", r.ClusterID, done.To)
 	if err != nil {
-		return &remedy.Error{Op: "wait for the etcd on the lifted data", Err: err,
-			Remedy: "look at etcd's log; to go back, with etcd stopped: " + r.GoBack}
+		return &remedy.Error{Op: op, Err: err, Code: remedy.Unknown,
+			Remedy: "look at etcd's log; when it serves, restart every API server, then: understudy floor verify\nto go back, with etcd stopped: " + r.GoBack}
+	}
+	if at < done.To {
+		return &remedy.Error{Op: op, Err: fmt.Errorf("it serves revision %d: it was started before that was in place, and has the old database with the new log", at),
+			Remedy: "it may not start again: stop it at once, and whatever starts it; then go back: " + r.GoBack}
 	}
 	r.Done, r.To, r.Seconds = true, at, done.Down.Seconds()
 	r.Notes = append(r.Notes, fmt.Sprintf("etcd was down for %.1f s", done.Down.Seconds()), restartNote)
@@ -145,11 +143,11 @@ func serves(ctx context.Context, pair *config.Pair, id uint64) (kv.Revision, err
 			return at.Revision, nil
 		}
 		if err == nil {
-			err = fmt.Errorf("the cluster %s answers, not %s", cluster.FormatID(at.ID), cluster.FormatID(id))
+			err = fmt.Errorf("the cluster %s answers", cluster.FormatID(at.ID))
 		}
 		select {
 		case <-ctx.Done():
-			return 0, err
+			return 0, fmt.Errorf("%w; the last answer: %s", ctx.Err(), oneLine(err))
 		case <-time.After(time.Second):
 		}
 	}

@@ -69,7 +69,8 @@ together. Afterwards the standby's API servers must be restarted, every one;
 understudy floor verify asks them.
 
 Exit status: 0 done, also where it was high enough, or the plan was shown,
-1 failed, 4 refused, 8 wrong key or credentials.`,
+1 failed, 4 refused, 7 the lifted data is in place, but nobody has seen etcd serve
+it, 8 wrong key or credentials.`,
 		Example: indent(`
 understudy floor raise --margin 5000000 --apply
 understudy floor raise --offline --target-dir /root/lifted --apply
