@@ -70,6 +70,7 @@ func TestJudge(t *testing.T) {
 		"rolled back":                   {func(f *Facts) { f.Primary.Revision = 999 }, AtRisk, "rolled-back"},
 		"no daemon":                     {func(f *Facts) { f.Leader = "" }, AtRisk, "no-daemon"},
 		"no daemon, paused":             {func(f *Facts) { f.Leader, f.Paused = "", &Pause{Since: now} }, AtRisk, "paused"},
+		"restored from an old backup":   {func(f *Facts) { f.Restored = "the primary is behind" }, AtRisk, "restored"},
 		"paused": {func(f *Facts) {
 			f.Paused = &Pause{Since: now.Add(-time.Hour), Reason: "upgrade"}
 			f.Report.State = Paused

@@ -108,6 +108,12 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{AtRisk, "restored", func(f Facts) (string, string) {
+		if f.Restored != "" {
+			return f.Restored, "find out which writes the primary lost before replicating again; the standby still has them"
+		}
+		return "", ""
+	}},
 	{AtRisk, "breaker", func(f Facts) (string, string) { return f.judgeBreaker(f.Now) }},
 	{AtRisk, "no-daemon", func(f Facts) (string, string) {
 		if f.Standby.Reachable && f.leaderless() {

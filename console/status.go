@@ -57,6 +57,7 @@ type Facts struct {
 	Self         *Report // of the daemon that answers; nil = none does
 	Operation    string  // a change of roles that is under way; "" = none
 	OtherScope   bool    // the checkpoint was written with another scope
+	Restored     string  // by what the primary shows that it was restored from an old backup; "" = by nothing
 	Held         *int64  // objects that are held on the standby; nil = unknown
 	Certificates []Certificate
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
 )
 
 // Facts is all that decide looks at, as read from both clusters.
@@ -21,7 +22,7 @@ type Facts struct {
 	ScopeHash        string
 	HoldsHash        string
 	Released         kv.Revision // of the standby: a command released or held objects there last; 0 = none has
-	Testimony        Testimony
+	Testimony        source.Testimony
 	// Reached is the highest source revision that this process has seen in the
 	// checkpoint; 0 = none yet.
 	Reached kv.Revision
@@ -98,9 +99,6 @@ func Decide(f Facts) (Decision, error) {
 	return Decision{Base: base}, nil
 }
 
-const rolledBackRemedy = "the standby may hold the newer data: look before anything is overwritten (understudy check); to follow the restored primary all the same, " +
-	"etcdctl del " + sink.CheckpointKey + " (on the standby), then sync again"
-
 func refuse(f Facts) error {
 	c := f.Checkpoint
 	primary := cluster.FormatID(f.Primary.ID)
@@ -123,13 +121,13 @@ func refuse(f Facts) error {
 		return &remedy.Error{Op: op,
 			Err: fmt.Errorf("%w: the primary is at revision %d, the checkpoint at %d; was it restored from an old backup?",
 				ErrPrimaryRolledBack, f.Primary.Revision, c.SourceRevision),
-			Remedy: rolledBackRemedy, Code: remedy.Refused}
+			Remedy: sink.RolledBack, Code: remedy.Refused}
 	case c.Exists() && f.Testimony.Denied:
 		return &remedy.Error{Op: op,
 			Err: fmt.Errorf("%w: %s was written at revision %d, says the standby's checkpoint of revision %d; the primary, at revision %d, has it as of revision %d: "+
 				"was it restored from an old backup and written since?",
 				ErrPrimaryRolledBack, c.Witness.Key, c.Witness.Revision, c.SourceRevision, f.Primary.Revision, f.Testimony.Revision),
-			Remedy: rolledBackRemedy, Code: remedy.Refused}
+			Remedy: sink.RolledBack, Code: remedy.Refused}
 	}
 	return f.StandbyRole.AcceptsReplication(primary)
 }

@@ -119,6 +119,10 @@ func ReadCheckpoint(ctx context.Context, client *clientv3.Client) (Stored, error
 	return decodeCheckpoint(resp.Kvs[0].Value, resp.Kvs[0].ModRevision)
 }
 
+// RolledBack is what helps where the primary has lost what the checkpoint says it had.
+const RolledBack = "the standby may hold the newer data: look before anything is overwritten (etcdctl get --prefix --keys-only, on both sides); " +
+	"to follow the restored primary all the same, etcdctl del " + CheckpointKey + " (on the standby), then sync again"
+
 // CheckpointDamaged is what helps where the checkpoint's key holds none.
 const CheckpointDamaged = "etcdctl del " + CheckpointKey + " on the standby; then understudy sync compares both sides and writes what differs"
 

@@ -10,6 +10,7 @@ import (
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/source"
 )
 
 // Point is a pair of revisions at which both sides must be equal.
@@ -57,10 +58,37 @@ func Pin(ctx context.Context, sides Sides, view *scope.View) (Point, error) {
 	if now := kv.Revision(source.Header.Revision); p.Source > now {
 		return Point{}, &NoPointError{
 			Reason: fmt.Sprintf("the standby has reached revision %d of the primary, which itself is at %d: it was rolled back", p.Source, now),
-			Hint:   "find out how the primary lost writes before anything else; the standby still has them",
+			Hint:   sink.RolledBack,
 		}
 	}
+	restored, err := Restored(ctx, sides.Primary, p.Checkpoint)
+	if err != nil {
+		return Point{}, err
+	}
+	if restored != "" {
+		return Point{}, &NoPointError{Reason: restored, Hint: sink.RolledBack}
+	}
 	return p, nil
+}
+
+// Restored says by what the primary shows that it was restored from an old
+// backup and written past the checkpoint since; "" where nothing shows it. What
+// only the standby has is then no surplus: it may be the last copy.
+func Restored(ctx context.Context, primary *clientv3.Client, c sink.Checkpoint) (string, error) {
+	w := c.Witness
+	if w == nil || c.Phase != sink.Streaming {
+		return "", nil
+	}
+	said, err := source.Testify(ctx, primary, source.At(*w), c.SourceRevision)
+	if err != nil || !said.Denied {
+		return "", err
+	}
+	has := "does not have it"
+	if said.Revision > 0 {
+		has = fmt.Sprintf("has it as of revision %d", said.Revision)
+	}
+	return fmt.Sprintf("the primary is behind what the standby already has: the standby has %s as of revision %d, the primary %s: was it restored from an old backup and written since?",
+		w.Key, w.Revision, has), nil
 }
 
 // PointOf takes the Point from an answer of the standby to a read of the

@@ -15,6 +15,7 @@ import (
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/verify"
 )
 
 // observer finds out how a pair is, from outside the daemon. It keeps its
@@ -23,6 +24,7 @@ type observer struct {
 	pair             *config.Pair
 	view             *scope.View
 	primary, standby *cluster.Cluster
+	stored           sink.Checkpoint // as it was read last
 }
 
 func (o *observer) close() {
@@ -62,9 +64,23 @@ func (o *observer) facts(ctx context.Context) console.Facts {
 		if id, err := o.primary.Identify(ctx, o.view.Scope.Prefix()); err == nil {
 			f.Primary.Revision = id.Revision
 		}
+		if err := o.askWitness(ctx, &f); err != nil {
+			f.Primary.Reachable, f.Primary.Error = false, oneLine(err)
+		}
 	}
 	f.Now = time.Now()
 	return f
+}
+
+// askWitness asks the primary whether it still has what the checkpoint says it had.
+func (o *observer) askWitness(ctx context.Context, f *console.Facts) (err error) {
+	if f.Checkpoint == nil || f.Checkpoint.SourceClusterID != f.Primary.ClusterID {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	f.Restored, err = verify.Restored(ctx, o.primary.Client, o.stored)
+	return err
 }
 
 // lookAt connects to one side where it is not, and asks who it is.
@@ -107,6 +123,7 @@ func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
 	if err != nil {
 		return err
 	}
+	o.stored = stored.Checkpoint
 	if stored.Exists() {
 		f.Checkpoint = checkpointOf(stored)
 		f.OtherScope = stored.ScopeHash != o.view.Scope.Hash()

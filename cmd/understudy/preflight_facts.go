@@ -63,7 +63,7 @@ func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
 // floor asks the standby's API servers what floor verify asks them.
 func (g *preflight) floor(ctx context.Context, f console.PreflightFacts) console.Found[console.FloorFacts] {
 	var r floorReport
-	r.ask(ctx, g.pair, console.Facts{Primary: console.Side{Reachable: f.Primary.Revision.Known, Revision: f.Primary.Revision.Value}})
+	r.ask(ctx, g.pair, g.view, console.Facts{Primary: console.Side{Reachable: f.Primary.Revision.Known, Revision: f.Primary.Revision.Value}})
 	if r.Unasked != "" {
 		return console.NotFound[console.FloorFacts](r.Unasked)
 	}

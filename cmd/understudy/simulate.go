@@ -138,6 +138,16 @@ func askPrimary(ctx context.Context, pair *config.Pair, view *scope.View, standb
 			note("the primary is at revision %d, %d ahead of the checkpoint: a failover now would lose what they changed in scope", id.Revision, id.Revision-c.SourceRevision)
 		}
 	}
+	if c := found.Checkpoint; c != nil {
+		restored, err := verify.Restored(ctx, primary.Client, *c)
+		if err != nil {
+			note("the primary was read in part only: %s", oneLine(err))
+			return false, nil
+		}
+		if restored != "" {
+			note("%s; find out which writes it lost", restored)
+		}
+	}
 	left, err := verify.FindLeftOut(ctx, primary.Client, view, limit, primaryPatience)
 	if err != nil {
 		note("the primary was read in part only: %s", oneLine(err))
