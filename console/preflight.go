@@ -49,6 +49,9 @@ type PreflightFacts struct {
 	Unmatched Found[[]LostPattern] // those that fit nothing
 }
 
+// Refusal is why something is not allowed, and what helps; "" = it is.
+type Refusal struct{ Why, Remedy string }
+
 // LostPattern is a resource that the configuration names and neither side has.
 type LostPattern struct {
 	At, Pattern string
@@ -63,8 +66,9 @@ type PreflightSide struct {
 	Revision  Found[kv.Revision]
 	Floor     Found[FloorFacts] // of the standby
 	Role      Found[RoleFacts]
-	Etcd      Found[string] // version
-	Keys      Found[int64]  // below the prefix
+	Guard     Found[Refusal] // of the standby: whether the daemon may watch it
+	Etcd      Found[string]  // version
+	Keys      Found[int64]   // below the prefix
 	Encrypted Found[[]EncryptedValues]
 	// EncryptionGiven: the cluster's EncryptionConfiguration is configured.
 	EncryptionGiven bool

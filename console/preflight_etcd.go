@@ -22,7 +22,7 @@ type preflightGroup struct {
 
 // preflightRules are all checks, in the order in which they are shown.
 var preflightRules = []preflightGroup{
-	{"replication", []preflightCheck{{"roles", judgeRoles}, {"breaker", judgeTripped}, {"paused", judgePaused}}},
+	{"replication", []preflightCheck{{"roles", judgeRoles}, {"guard", judgeGuard}, {"breaker", judgeTripped}, {"paused", judgePaused}}},
 	{"versions", []preflightCheck{{"kubernetes-version", judgeKubernetes}, {"etcd-version", judgeEtcd}}},
 	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"objects-replaced", judgeReplaced}, {"revision-floor", judgeFloor},
 		{"named-resources", judgeNamed}}},
@@ -51,6 +51,17 @@ func judgeRoles(f PreflightFacts) []PreflightLine {
 		return checked(CheckOK, "", "%s is the standby of pair %q, %s is nobody's", f.Standby.Name, s.Pair, f.Primary.Name)
 	}
 	return checked(CheckOK, "", "neither side has a role yet: understudy sync makes %s the standby", f.Standby.Name)
+}
+
+// judgeGuard: a daemon that may not watch the standby does not replicate into it.
+func judgeGuard(f PreflightFacts) []PreflightLine {
+	switch g := f.Standby.Guard; {
+	case !g.Known:
+		return unchecked("understudy config view", "whether the daemon may watch "+f.Standby.Name, orUnknown(g.Why))
+	case g.Value.Why != "":
+		return checked(CheckFail, g.Value.Remedy, "%s", g.Value.Why)
+	}
+	return checked(CheckOK, "", "the daemon may watch %s", f.Standby.Name)
 }
 
 // judgeTripped: a pair whose replication stands still cannot swap its roles.

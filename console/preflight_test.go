@@ -18,7 +18,7 @@ func found[T any](v T) Found[T] { return FoundIf(v, nil) }
 func fit() PreflightFacts {
 	side := func(name, vip string, rev kv.Revision) PreflightSide {
 		return PreflightSide{
-			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Etcd: found("3.6.16"), Keys: found(int64(12345)),
+			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Guard: found(Refusal{}), Etcd: found("3.6.16"), Keys: found(int64(12345)),
 			Encrypted:       found([]EncryptedValues{{Prefix: "k8s:enc:aescbc:v1:key1:", Count: 40, Read: found(true)}}),
 			EncryptionGiven: true, APIAddress: vip + ":6443", Kubernetes: found("v1.36.3"),
 			Flags:   found(map[string]map[string]string{"kube-apiserver-m0": {"service-cluster-ip-range": "10.96.0.0/16"}}),
@@ -93,7 +93,7 @@ func TestPreflightOfHalfAPair(t *testing.T) {
 		ofBoth := 0
 		for _, line := range JudgePreflight(f).Lines {
 			switch line.Check {
-			case "access-address", "api-endpoint", "ports": // one side's own
+			case "access-address", "api-endpoint", "ports", "guard": // one side's own
 			default:
 				ofBoth++
 				if line.State != Unchecked {
@@ -162,6 +162,7 @@ func TestPreflightRules(t *testing.T) {
 		"others of one name in a pair": {func(f *PreflightFacts) {
 			f.Only.Value.Replaced, f.Standby.Role = map[string]int64{"namespaces": 7}, found(RoleFacts{Standby: true})
 		}, "objects-replaced", CheckOK, ""},
+		"standby unwatched":         {func(f *PreflightFacts) { f.Standby.Guard = found(Refusal{"permission denied", "grant it"}) }, "guard", CheckFail, "permission denied"},
 		"floor too low":             {func(f *PreflightFacts) { f.Standby.Revision = found(kv.Revision(2000)) }, "revision-floor", CheckWarn, "no revision floor"},
 		"API servers not restarted": {func(f *PreflightFacts) { f.Standby.Floor.Value.Accepted = []string{"10.1.0.2:6443"} }, "revision-floor", CheckWarn, "10.1.0.2:6443 was not restarted above the floor"},
 		"an API server silent":      {func(f *PreflightFacts) { f.Standby.Floor.Value.Unasked = []string{"10.1.0.2:6443"} }, "revision-floor", Unchecked, "10.1.0.2:6443"},

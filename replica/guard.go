@@ -2,11 +2,14 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
@@ -29,10 +32,7 @@ type Write struct {
 // and tells seen about each, in order. It ends with source.ErrCompacted where
 // there is a gap in what it can see.
 func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from kv.Revision, seen func([]Write, kv.Revision) error) error {
-	begin, end := view.Range()
-	// One watch over both ranges keeps the events of a transaction together.
-	begin, end = min(begin, sink.Root), max(end, kv.PrefixEnd(sink.Root))
-	err := source.Watch(ctx, standby, source.Span{Begin: begin, End: end, From: from}, func(e source.Events) error {
+	err := watchStandby(ctx, standby, view, from, func(e source.Events) error {
 		var writes []Write
 		for start := 0; start < len(e.Changes); {
 			stop := start
@@ -54,7 +54,32 @@ func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from
 		}
 		return seen(writes, e.Through)
 	})
+	return err
+}
+
+// watchStandby watches the objects and our own keys. One watch over both ranges
+// keeps the events of a transaction together.
+func watchStandby(ctx context.Context, standby *clientv3.Client, view *scope.View, from kv.Revision, deliver func(source.Events) error) error {
+	begin, end := view.Range()
+	begin, end = min(begin, sink.Root), max(end, kv.PrefixEnd(sink.Root))
+	err := source.Watch(ctx, standby, source.Span{Begin: begin, End: end, From: from}, deliver)
+	if cluster.IsDenied(err) {
+		return &remedy.Error{Op: "watch the standby", Err: err, Code: remedy.Auth,
+			Remedy: fmt.Sprintf("on the standby, grant the user's role one range over the objects and understudy's own keys, for it watches both at once: etcdctl role grant-permission ROLE readwrite %s %s", begin, end)}
+	}
 	return fmt.Errorf("watch the standby: %w", err)
+}
+
+var errMayWatch = errors.New("the watch answers")
+
+// MayWatch is nil where the standby lets us watch what the guard does, from the
+// revision that it is at.
+func MayWatch(ctx context.Context, standby *clientv3.Client, view *scope.View, at kv.Revision) error {
+	err := watchStandby(ctx, standby, view, at+1, func(source.Events) error { return errMayWatch })
+	if errors.Is(err, errMayWatch) {
+		return nil
+	}
+	return err
 }
 
 // inScope decides about a write on the standby. A deletion whose object only

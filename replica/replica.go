@@ -192,6 +192,9 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	if err != nil {
 		return err
 	}
+	if err := MayWatch(ctx, standby.Client, r.View, facts.Standby.Revision); err != nil {
+		return err
+	}
 	if once {
 		if err := r.refuseOnce(ctx, standby, facts, decision); err != nil {
 			return err

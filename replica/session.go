@@ -50,15 +50,16 @@ func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) err
 	for _, watch := range []func(context.Context) error{s.look, s.heed} {
 		helpers.Go(func() { cancel(watch(ctx)) }) // nil only when it has ended
 	}
-	err := s.replicate(ctx, d, &helpers)
+	err := s.replicate(ctx, d, &helpers, cancel)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause // why everything else ended
 	}
 	return err
 }
 
-// replicate copies where that is decided, and streams.
-func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitGroup) error {
+// replicate copies where that is decided, and streams. A helper calls end with
+// the error that everything has to end for.
+func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitGroup, end context.CancelCauseFunc) error {
 	guarding := false
 	guard := func() error {
 		if guarding {
@@ -69,7 +70,7 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 		}
 		guarding = true
 		from := s.guardFrom()
-		helpers.Go(func() { s.guard(ctx, from) })
+		helpers.Go(func() { end(s.guard(ctx, from)) })
 		return nil
 	}
 	for {
@@ -267,8 +268,9 @@ func (s *session) guardFrom() kv.Revision {
 
 var errNotReplicating = errors.New("nobody watches the standby while replication is stopped")
 
-// guard watches the standby for writes that are not ours.
-func (s *session) guard(ctx context.Context, from kv.Revision) {
+// guard watches the standby for writes that are not ours. Like look it ends with
+// an error only where we are no longer let in: nobody would guard the standby.
+func (s *session) guard(ctx context.Context, from kv.Revision) error {
 	for ctx.Err() == nil {
 		err := guard(ctx, s.standby, s.View, from, func(writes []Write, through kv.Revision) error {
 			for _, w := range writes {
@@ -296,14 +298,18 @@ func (s *session) guard(ctx context.Context, from kv.Revision) {
 		})
 		if ctx.Err() != nil {
 			s.Hooks.Blind(errNotReplicating)
-			return
+			return nil
 		}
 		s.Hooks.Blind(err)
+		if cluster.IsDenied(err) {
+			return err
+		}
 		if errors.Is(err, source.ErrCompacted) {
 			from = s.account.snapshot().Checkpoint.Revision + 1
 		}
 		if newBackoff(time.Second, time.Second).sleep(ctx) != nil {
-			return
+			return nil
 		}
 	}
+	return nil
 }

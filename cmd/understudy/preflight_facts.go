@@ -18,6 +18,8 @@ import (
 	"github.com/understudy-dr/understudy/kube"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
@@ -185,6 +187,7 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) {
 	s.conclude(err)
 	bounded, cancel := context.WithTimeout(whole, lookPatience) // one of them may be silent
 	defer cancel()
+	f.Standby.Guard = s.guard(bounded)
 	if s.err == nil { // otherwise other lines say that the standby cannot be read
 		if stands, err := readStandstill(bounded, s.cluster.Client, describer(g.view)); err == nil {
 			f.Standstill = stands
@@ -290,6 +293,18 @@ func (e *etcdSide) role(ctx context.Context, peer cluster.Identity) console.Foun
 		facts.Refuses = oneLine(errors.Unwrap(refused))
 	}
 	return console.FoundIf(facts, err)
+}
+
+// guard asks whether the daemon may watch the cluster.
+func (e *etcdSide) guard(ctx context.Context) console.Found[console.Refusal] {
+	if e.err != nil {
+		return console.NotFound[console.Refusal](oneLine(e.err))
+	}
+	err := replica.MayWatch(ctx, e.cluster.Client, e.preflight.view, e.id.Revision)
+	if remedy.CodeOf(err) == remedy.Auth {
+		return console.FoundIf(console.Refusal{Why: oneLine(err), Remedy: remedy.Of(err)}, nil)
+	}
+	return console.FoundIf(console.Refusal{}, err)
 }
 
 func (e *etcdSide) close() {
