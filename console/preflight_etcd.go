@@ -285,7 +285,7 @@ func judgeFloor(f PreflightFacts) []PreflightLine {
 	case !f.Standby.Floor.Known:
 		return unchecked("understudy floor verify", "whether the API servers of "+f.Standby.Name+" were restarted above the floor", orUnknown(f.Standby.Floor.Why))
 	case len(floor.Accepted) > 0:
-		return checked(CheckWarn, "restart it, then: understudy floor verify", "%s of %s was not restarted above the floor: clients that follow a name would miss events",
+		return checked(CheckWarn, "restart it, then: understudy floor verify", "%s was not restarted above the floor of %s: clients that follow a name would miss events",
 			strings.Join(floor.Accepted, ", "), f.Standby.Name)
 	case len(floor.Unasked) > 0 || len(floor.Expired) == 0:
 		return unchecked("understudy floor verify", "whether the API servers of "+f.Standby.Name+" were restarted above the floor", strings.Join(floor.Unasked, ", ")+" could not be asked")
