@@ -293,3 +293,32 @@ func TestPrimaryWithoutLeaderMakesLagUnknown(t *testing.T) {
 		t.Errorf("resyncs %v, want the first copy alone", s.Resyncs)
 	}
 }
+
+// The primary is restored from a backup while the breaker waits, and written
+// past the checkpoint: whatever the answer, the restored one is not followed.
+func TestPrimaryRestoredWhileTheBreakerWaits(t *testing.T) {
+	for name, accept := range map[string]bool{"accept": true, "resync": false} {
+		t.Run(name, func(t *testing.T) {
+			p := teams(t, 1, 100)
+			saved := saveData(t, p.primary)
+			d := p.start(t)
+			d.wait(t, "streaming", streaming)
+			p.write(t, 30) // lost by the restore
+			p.deleteTeam(t, 0, 0, 60)
+			d.wait(t, "the breaker to trip", tripped)
+			rollBack(t, p.primary, saved)
+			for i := range 200 {
+				put(t, p.primary.Client(), "/registry/leases/kube-node-lease/n1", configMap(i))
+			}
+			put(t, p.primary.Client(), "/registry/configmaps/prod/new-life", configMap(1))
+			before := p.fingerprint(t)
+			p.answer(t, p.standingTrip(t), accept)
+			d.wait(t, "the replica to halt", func(s replica.State) bool {
+				return s.Phase == replica.Halted && errors.Is(s.Err, replica.ErrPrimaryRolledBack)
+			})
+			if after := p.fingerprint(t); after != before {
+				t.Errorf("the standby was at %v and is at %v", before, after)
+			}
+		})
+	}
+}

@@ -144,7 +144,7 @@ func (r *Replica) Once(ctx context.Context) (State, error) {
 // can cure: a wrong key, a wrong pair, a primary that was rolled back.
 func (r *Replica) Run(ctx context.Context) error {
 	wait := newBackoff(500*time.Millisecond, 15*time.Second)
-	settled := false // has streamed once
+	settled := false // has streamed once, or waited for an answer
 	for {
 		err := explain(r.session(ctx, false))
 		if ctx.Err() != nil {
@@ -158,6 +158,9 @@ func (r *Replica) Run(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errPaused): // no error: the next session waits for its end
 			r.account.enter(Paused, nil)
+			continue
+		case errors.Is(err, errAnswered): // halted until the next session has looked
+			settled = true
 			continue
 		case cure == byPerson && !settled:
 			return err

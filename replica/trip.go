@@ -21,6 +21,10 @@ import (
 // primary were applied.
 var ErrTripped = errors.New("the breaker stopped replication")
 
+// errAnswered ends a session that has waited for an answer. The next one looks at
+// both sides again: the primary may have been restored from a backup meanwhile.
+var errAnswered = errors.New("the breaker was answered")
+
 // tripped is what the breaker saw.
 type tripped struct{ trip role.Trip }
 
@@ -108,8 +112,8 @@ func (s *session) onTrip(ctx context.Context, d Decision, err error) (Decision, 
 	return d, nil
 }
 
-// untilAnswered waits while a trip stands that nobody has answered, and says
-// how to go on. What others harm on the standby meanwhile is still put back: it
+// untilAnswered says how to go on after a trip. It waits while one stands that
+// nobody has answered, and then ends the session. What others harm on the standby meanwhile is still put back: it
 // may hold the only copies.
 func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() error) (Decision, error) {
 	tick := time.NewTicker(time.Second)
@@ -121,6 +125,8 @@ func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() er
 		switch {
 		case err != nil:
 			return d, err
+		case said && !trip.Stands(s.id, completeTo(d)):
+			return d, errAnswered
 		case !trip.Concerns(s.id, completeTo(d)):
 			s.accepted = acceptance{}
 			return d, nil
