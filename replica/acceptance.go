@@ -22,7 +22,9 @@ func acceptanceOf(t *role.Trip) acceptance {
 		for _, l := range one.Losses {
 			a.left[l.Resource] += l.Deleted
 		}
-		a.dooms[one.Cause] = true
+		for _, cause := range one.Causes() {
+			a.dooms[cause] = true
+		}
 	}
 	return a
 }

@@ -63,13 +63,20 @@ func (b Breaker) never(resource string) bool {
 // fewAll is the floor for all objects of a resource that go together.
 const fewAll = 3
 
-// tooMany decides about a loss. It is pure.
-func (b Breaker) tooMany(l role.Loss) bool {
-	share, floor := b.Of(l.Resource)
-	if l.Whole {
+// floor is how many of a resource are never too many; whole = all of them, with
+// their definition.
+func (b Breaker) floor(resource string, whole bool) int64 {
+	_, floor := b.Of(resource)
+	if whole {
 		floor = min(floor, fewAll)
 	}
-	return !b.never(l.Resource) && l.Deleted > floor && float64(l.Deleted) > share/100*float64(l.Of)
+	return floor
+}
+
+// tooMany decides about a loss. It is pure.
+func (b Breaker) tooMany(l role.Loss) bool {
+	share, _ := b.Of(l.Resource)
+	return !b.never(l.Resource) && l.Deleted > b.floor(l.Resource, l.Whole) && float64(l.Deleted) > share/100*float64(l.Of)
 }
 
 // worst returns the losses that are too many, the largest share first.
@@ -146,6 +153,10 @@ func (b *breaker) lost(resource, key string, revision kv.Revision, now time.Time
 	if b.accepted.spend(resource, revision) {
 		return
 	}
+	b.note(resource, key, revision, now)
+}
+
+func (b *breaker) note(resource, key string, revision kv.Revision, now time.Time) {
 	r := b.bursts[resource]
 	if r == nil {
 		r = &burst{keys: map[string]deletion{}}
@@ -194,10 +205,11 @@ type gate struct {
 // everything lets all through that there is.
 const everything = kv.Revision(math.MaxInt64)
 
-// weight is something that may be too much: a burst of a resource, or a doom.
+// weight is something that may be too much: a burst of a resource, or all dooms
+// that have not been let through.
 type weight struct {
-	doom          doom   // of a burst: empty
-	resource      string // of a doom: ""
+	dooms         []doom // of a burst: none
+	resource      string // of dooms: ""
 	keys          map[string]kv.Revision
 	deleted       int64 // at most
 	applied       int64
@@ -235,9 +247,9 @@ func (b *breaker) gate(checkpoint kv.Revision, now time.Time) gate {
 		}
 		r.pass(r.newest(), quiet > 0)
 	}
-	for _, d := range b.dooms {
-		wait(d.revision, 0)
-		g.weigh = append(g.weigh, weight{doom: d, from: d.revision, through: d.revision})
+	if n := len(b.dooms); n > 0 {
+		wait(b.dooms[0].revision, 0)
+		g.weigh = append(g.weigh, weight{dooms: slices.Clone(b.dooms), from: b.dooms[0].revision, through: b.dooms[n-1].revision})
 	}
 	return g
 }
@@ -309,15 +321,40 @@ func (r *burst) pass(through kv.Revision, flowing bool) {
 func (b *breaker) judged(w weight, of int64, noLoss []string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if w.resource == "" {
-		b.dooms = slices.DeleteFunc(b.dooms, func(d doom) bool { return d.key == w.doom.key && d.revision == w.doom.revision })
-		return
-	}
 	if r := b.bursts[w.resource]; r != nil {
 		for _, key := range noLoss {
 			delete(r.keys, key)
 		}
 		r.of, r.weighed = of, now
 		r.pass(w.through, now.Sub(r.last) < settle)
+	}
+}
+
+// counted are the deletions of a resource within the window.
+func (b *breaker) counted(resource string) map[string]kv.Revision {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	keys := map[string]kv.Revision{}
+	if r := b.bursts[resource]; r != nil {
+		for key, d := range r.keys {
+			keys[key] = d.revision
+		}
+	}
+	return keys
+}
+
+// let lets dooms through that are not too much. What goes with them counts like
+// what was deleted by itself: the next ones are weighed together with it.
+func (b *breaker) let(dooms []doom, along tolls, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dooms = slices.DeleteFunc(b.dooms, func(d doom) bool { return slices.Contains(dooms, d) })
+	for resource, t := range along {
+		if b.limits.never(resource) {
+			continue
+		}
+		for key, revision := range t.keys {
+			b.note(resource, key, revision, now)
+		}
 	}
 }

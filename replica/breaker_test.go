@@ -165,10 +165,10 @@ func TestDoomIsWeighedBeforeItIsApplied(t *testing.T) {
 	b := newBreakerTest(t, 0)
 	b.doomed("/registry/namespaces/prod", 140, b.now)
 	g := b.gate(b.checkpoint, b.now)
-	if g.through != 139 || len(g.weigh) != 1 || g.weigh[0].doom.revision != 140 {
+	if g.through != 139 || len(g.weigh) != 1 || g.weigh[0].dooms[0].revision != 140 {
 		t.Fatalf("%+v", g)
 	}
-	b.judged(g.weigh[0], 0, nil, b.now)
+	b.let(g.weigh[0].dooms, tolls{}, b.now)
 	b.want(everything, 0)
 }
 

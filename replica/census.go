@@ -27,28 +27,43 @@ type census struct {
 // may have room for fewer.
 const keysNamed = 2000
 
-// of is the loss of all objects of a resource in one namespace, "" = in any.
-func (c census) of(ctx context.Context, resource, namespace string) (loss role.Loss, err error) {
-	loss.Resource = resource
-	err = c.each(ctx, resource, func(key string, _ scope.Object) {
-		loss.Of++
-		if k, ok := registry.ParseKey(c.view.Scope.RegistryPrefix(), key); namespace != "" && (!ok || k.Namespace != namespace) {
-			return
-		}
-		loss.Deleted++
-		if len(loss.Keys) < keysNamed {
-			loss.Keys = append(loss.Keys, key)
-		}
-	})
-	return loss, err
+// toll is what may be lost of one resource.
+type toll struct {
+	keys   map[string]kv.Revision // and the primary's revision of each loss
+	beside int64                  // of them: not taken along with another object
+	whole  bool                   // all goes, with its definition
 }
 
-// each visits the objects of a resource that came from the primary.
-func (c census) each(ctx context.Context, resource string, visit func(key string, o scope.Object)) error {
+// tolls are what may be lost, by resource.
+type tolls map[string]*toll
+
+func (t tolls) of(resource string) *toll {
+	if t[resource] == nil {
+		t[resource] = &toll{keys: map[string]kv.Revision{}}
+	}
+	return t[resource]
+}
+
+// add takes in what is deleted by itself. It counts as of its own revision.
+func (t *toll) add(keys map[string]kv.Revision) {
+	for key, revision := range keys {
+		if _, along := t.keys[key]; !along {
+			t.beside++
+		}
+		t.keys[key] = revision
+	}
+}
+
+// each visits the objects of a resource that came from the primary, "" = in any
+// namespace.
+func (c census) each(ctx context.Context, resource, namespace string, visit func(p kv.Pair, o scope.Object)) error {
 	prefix := registry.ResourcePrefix(c.view.Scope.RegistryPrefix(), resource)
+	if namespace != "" {
+		prefix += namespace + "/"
+	}
 	err := source.Each(ctx, c.standby, prefix, kv.PrefixEnd(prefix), 0, func(p kv.Pair) error {
 		if object, err := c.view.InStandby(p.Key, p.Value); err != nil || object.In && !c.foreign(p.Key) {
-			visit(p.Key, object)
+			visit(p, object)
 		}
 		return nil
 	})
@@ -58,19 +73,36 @@ func (c census) each(ctx context.Context, resource string, visit func(key string
 	return nil
 }
 
-// loss is what a burst would take from the standby. What the standby does not
-// have, or is deleting already, is no loss: it was there for a moment only, or its
-// mark has counted before.
-func (c census) loss(ctx context.Context, w weight, checkpoint kv.Revision) (loss role.Loss, noLoss []string, err error) {
-	loss.Resource = w.resource
+// weigh returns the tolls that are too many, the largest share first.
+func (c census) weigh(ctx context.Context, t tolls, checkpoint kv.Revision) ([]role.Loss, error) {
+	var losses []role.Loss
+	for resource, one := range t {
+		if c.limits.never(resource) || int64(len(one.keys)) <= c.limits.floor(resource, one.whole) {
+			continue
+		}
+		loss, _, err := c.loss(ctx, resource, one.keys, checkpoint)
+		if err != nil {
+			return nil, err
+		}
+		loss.Whole, loss.Beside = one.whole, one.beside
+		losses = append(losses, loss)
+	}
+	return c.limits.worst(losses), nil
+}
+
+// loss is what would go from the standby. What the standby does not have, or is
+// deleting already, is no loss: it was there for a moment only, or its mark has
+// counted before.
+func (c census) loss(ctx context.Context, resource string, keys map[string]kv.Revision, checkpoint kv.Revision) (loss role.Loss, noLoss []string, err error) {
+	loss.Resource = resource
 	stands := map[string]bool{} // and whether it is being deleted
-	err = c.each(ctx, w.resource, func(key string, o scope.Object) {
+	err = c.each(ctx, resource, "", func(p kv.Pair, o scope.Object) {
 		loss.Of++
-		if _, ours := w.keys[key]; ours {
-			stands[key] = o.Meta.Deleting
+		if _, ours := keys[p.Key]; ours {
+			stands[p.Key] = o.Meta.Deleting
 		}
 	})
-	for key, revision := range w.keys {
+	for key, revision := range keys {
 		deleting, there := stands[key]
 		switch {
 		case revision <= checkpoint:
@@ -91,35 +123,30 @@ func (c census) loss(ctx context.Context, w weight, checkpoint kv.Revision) (los
 	return loss, noLoss, err
 }
 
-// taken says what is deleted along with a CRD or a Namespace; nil for other objects.
-func (c census) taken(ctx context.Context, key string) ([]role.Loss, error) {
-	k, _ := registry.ParseKey(c.view.Scope.RegistryPrefix(), key)
-	if k.GroupResource() == "customresourcedefinitions.apiextensions.k8s.io" {
-		loss, err := c.of(ctx, k.Name, "")
-		loss.Whole = true
-		return []role.Loss{loss}, err
+// taken adds to t what is deleted along with a CRD or a Namespace, and reports
+// whether that is anything.
+func (c census) taken(ctx context.Context, d doom, t tolls) (any bool, err error) {
+	k, _ := registry.ParseKey(c.view.Scope.RegistryPrefix(), d.key)
+	take := func(resource, namespace string) error {
+		return c.each(ctx, resource, namespace, func(p kv.Pair, _ scope.Object) {
+			any = true
+			t.of(resource).keys[p.Key] = d.revision
+		})
+	}
+	if k.GroupResource() == definitions {
+		t.of(k.Name).whole = true
+		return any, take(k.Name, "")
 	}
 	resources, err := c.resources(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var losses []role.Loss
 	for _, resource := range resources {
-		prefix := registry.ResourcePrefix(c.view.Scope.RegistryPrefix(), resource) + k.Name + "/"
-		some, err := c.standby.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
-		if err != nil {
-			return nil, fmt.Errorf("count %s on the standby: %w", prefix, err)
+		if c.limits.never(resource) {
+			continue
 		}
-		if _, floor := c.limits.Of(resource); some.Count <= floor {
-			continue // never too many
+		if err := take(resource, k.Name); err != nil {
+			return any, err
 		}
-		loss, err := c.of(ctx, resource, k.Name)
-		if err != nil {
-			return nil, err
-		}
-		losses = append(losses, loss)
 	}
-	return losses, nil
+	return any, err
 }
 
 // resources lists those that the standby has objects of.
@@ -146,9 +173,11 @@ func (c census) resources(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
+const definitions = "customresourcedefinitions.apiextensions.k8s.io"
+
 // takesAlong reports whether the deletion of the object at key takes other
 // objects along.
 func takesAlong(registryPrefix, key string) bool {
 	k, ok := registry.ParseKey(registryPrefix, key)
-	return ok && (k.GroupResource() == "namespaces" || k.GroupResource() == "customresourcedefinitions.apiextensions.k8s.io")
+	return ok && (k.GroupResource() == "namespaces" || k.GroupResource() == definitions)
 }

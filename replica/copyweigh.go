@@ -2,10 +2,11 @@ package replica
 
 import (
 	"context"
+	"slices"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/role"
-	"github.com/understudy-dr/understudy/scope"
 )
 
 // weighLosses trips the breaker where the primary has lost too much since the
@@ -15,57 +16,54 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	if j.breaker.off() {
 		return nil
 	}
-	trip := role.Trip{From: j.since(), Through: j.rev}
-	if trip.Losses = j.accepted.beyond(j.breaker.worst(j.losses(marked))); len(trip.Losses) > 0 {
-		return &tripped{trip}
-	}
 	count := census{standby: j.standby, view: j.view, limits: j.breaker, foreign: func(key string) bool {
 		_, recorded := known[key]
 		return recorded
 	}}
+	gone := j.gone(marked)
+	trip := role.Trip{From: j.since(), Through: j.rev}
+	var err error
+	if trip.Losses, err = count.weigh(ctx, gone, 0); err != nil {
+		return err
+	}
+	if trip.Losses = j.accepted.beyond(trip.Losses); len(trip.Losses) > 0 {
+		return &tripped{trip}
+	}
+	along, causes := tolls{}, []string(nil)
 	for _, it := range marked {
-		if !takesAlong(j.view.Scope.RegistryPrefix(), it.key) {
+		cause := describeDoom(j.view, it.key)
+		if !takesAlong(j.view.Scope.RegistryPrefix(), it.key) || j.accepted.dooms[cause] {
 			continue
 		}
-		if trip.Cause = describeDoom(j.view, it.key); j.accepted.dooms[trip.Cause] {
-			continue
-		}
-		taken, err := count.taken(ctx, it.key)
+		any, err := count.taken(ctx, doom{key: it.key, revision: j.rev}, along)
 		if err != nil {
 			return err
 		}
-		if trip.Losses = j.breaker.worst(taken); len(trip.Losses) > 0 {
-			return &tripped{trip}
+		if any {
+			causes = append(causes, cause)
 		}
 	}
-	return nil
+	for resource, t := range along {
+		if g := gone[resource]; g != nil && j.accepted.left[resource] == 0 {
+			t.add(g.keys)
+		}
+	}
+	if trip.Losses, err = count.weigh(ctx, along, 0); err != nil || len(trip.Losses) == 0 {
+		return err
+	}
+	trip.Cause = role.JoinCauses(causes)
+	return &tripped{trip}
 }
 
-// losses counts, per resource, what is to be deleted or marked, and names the
-// first of it.
-func (j *copyJob) losses(marked []item) []role.Loss {
-	gone, there := newTally(j.view.Scope.RegistryPrefix()), j.table.table()
-	deleted, keys := map[string]int64{}, map[string][]string{}
-	count := func(it item) string {
-		resource := gone.count(it.key, scope.Object{In: true})
-		if len(keys[resource]) < keysNamed {
-			keys[resource] = append(keys[resource], it.key)
-		}
-		return resource
-	}
-	for _, it := range j.deletes {
-		deleted[count(it)]++
-	}
-	for _, it := range marked { // the primary still has them
-		count(it)
-	}
-	var losses []role.Loss
-	for resource, n := range gone.table() {
-		if resource != "" { // a raw key is no object
-			losses = append(losses, role.Loss{Resource: resource, Deleted: n.Replicated, Of: deleted[resource] + there[resource].Replicated, Keys: keys[resource]})
+// gone is what is to be deleted or marked.
+func (j *copyJob) gone(marked []item) tolls {
+	gone := tolls{}
+	for _, it := range slices.Concat(j.deletes, marked) {
+		if k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), it.key); ok { // a raw key is no object
+			gone.of(k.GroupResource()).keys[it.key] = j.rev
 		}
 	}
-	return losses
+	return gone
 }
 
 // since is the primary's revision after which the losses may have happened.

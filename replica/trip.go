@@ -193,30 +193,48 @@ func (s *stream) pass(ctx context.Context) (gate, error) {
 
 // weigh compares what is about to be deleted with what is there.
 func (s *stream) weigh(ctx context.Context, w weight) error {
-	trip := role.Trip{From: w.from, Through: w.through, Within: w.within}
-	var of int64
-	var noLoss []string
-	if w.resource != "" {
-		loss, no, err := s.census.loss(ctx, w, s.sink.Last().SourceRevision)
+	if len(w.dooms) > 0 {
+		return s.weighDooms(ctx, w)
+	}
+	loss, noLoss, err := s.census.loss(ctx, w.resource, w.keys, s.sink.Last().SourceRevision)
+	if err != nil {
+		return err
+	}
+	if losses := s.breaker.limits.worst([]role.Loss{loss}); len(losses) > 0 {
+		return &tripped{role.Trip{From: w.from, Through: w.through, Within: w.within, Losses: losses}}
+	}
+	s.breaker.judged(w, loss.Of, noLoss, time.Now())
+	return nil
+}
+
+// weighDooms compares what goes along with objects that are being deleted, and
+// what is deleted of the same resources anyway, with what is there.
+func (s *stream) weighDooms(ctx context.Context, w weight) error {
+	along, causes := tolls{}, []string(nil)
+	for _, d := range w.dooms {
+		cause := describeDoom(s.view, d.key)
+		if d.revision <= s.breaker.accepted.through && s.breaker.accepted.dooms[cause] {
+			continue
+		}
+		any, err := s.census.taken(ctx, d, along)
 		if err != nil {
 			return err
 		}
-		of, noLoss = loss.Of, no
-		trip.Losses = []role.Loss{loss}
-	} else {
-		trip.Cause = describeDoom(s.view, w.doom.key)
-		if w.through > s.breaker.accepted.through || !s.breaker.accepted.dooms[trip.Cause] {
-			taken, err := s.census.taken(ctx, w.doom.key)
-			if err != nil {
-				return err
-			}
-			trip.Losses = taken
+		if any {
+			causes = append(causes, cause)
 		}
 	}
-	if trip.Losses = s.breaker.limits.worst(trip.Losses); len(trip.Losses) > 0 {
-		return &tripped{trip}
+	for resource, t := range along {
+		t.add(s.breaker.counted(resource))
 	}
-	s.breaker.judged(w, of, noLoss, time.Now())
+	losses, err := s.census.weigh(ctx, along, s.sink.Last().SourceRevision)
+	if err != nil {
+		return err
+	}
+	if len(losses) > 0 {
+		return &tripped{role.Trip{Cause: role.JoinCauses(causes), From: w.from, Through: w.through, Losses: losses}}
+	}
+	s.breaker.let(w.dooms, along, time.Now())
 	return nil
 }
 

@@ -21,7 +21,7 @@ const TripKey = "/understudy/breaker"
 // primary reached the standby. It stands until somebody has answered it.
 type Trip struct {
 	SourceClusterID string        `json:"sourceClusterID"`
-	Cause           string        `json:"cause,omitempty"` // the one object whose deletion takes the others along
+	Cause           string        `json:"cause,omitempty"` // the objects whose deletion takes the others along; see Causes
 	Losses          []Loss        `json:"losses"`          // the largest share first
 	From            kv.Revision   `json:"from"`            // the primary's, of the first and the last deletion that was seen
 	Through         kv.Revision   `json:"through"`
@@ -42,6 +42,8 @@ type Loss struct {
 	Deleted  int64  `json:"deleted"`
 	Of       int64  `json:"of"`      // that were there
 	Applied  int64  `json:"applied"` // had reached the standby before it was clear what this would become
+	// Beside are those of Deleted that do not go along with the trip's Cause.
+	Beside int64 `json:"beside,omitempty"`
 	// Keys are the first of those that the standby still has; see Trip.Shorten.
 	Keys  []string `json:"keys,omitempty"`
 	Whole bool     `json:"-"` // all of them go, with their definition
@@ -171,6 +173,35 @@ func (t *Trip) Resyncs() []Answer {
 	return answers
 }
 
+// Causes are the objects whose deletion takes the others along, each by itself.
+func (t Trip) Causes() []string {
+	if t.Cause == "" {
+		return nil
+	}
+	return strings.Split(t.Cause, causesApart)
+}
+
+// JoinCauses is the Cause of several objects. No name in Kubernetes has a comma.
+func JoinCauses(causes []string) string { return strings.Join(causes, causesApart) }
+
+const causesApart = ", "
+
+// causesShown are how many of them people are told.
+const causesShown = 3
+
+// cause says what is being deleted: "Namespace a, Namespace b are being deleted".
+func (t Trip) cause() (says, along string) {
+	causes := t.Causes()
+	switch n := len(causes); {
+	case n == 1:
+		return causes[0] + " is being deleted", "and with it"
+	case n <= causesShown:
+		return JoinCauses(causes) + " are being deleted", "and with them"
+	default:
+		return fmt.Sprintf("%s and %d more are being deleted", JoinCauses(causes[:causesShown]), n-causesShown), "and with them"
+	}
+}
+
 // What lists the losses: "1,000 of 1,000 machines.cluster.x-k8s.io".
 func (t Trip) What() string {
 	var losses []string
@@ -183,9 +214,10 @@ func (t Trip) What() string {
 // String is for people: "1,000 of 1,000 machines.cluster.x-k8s.io were deleted
 // within 0.4 s at the primary's revisions 5011 to 6010".
 func (t Trip) String() string {
-	all, applied := t.What(), int64(0)
+	all, applied, beside := t.What(), int64(0), int64(0)
 	for _, l := range t.Losses {
 		applied += l.Applied
+		beside += l.Beside
 	}
 	at := fmt.Sprintf("revisions %d to %d", t.From, t.Through)
 	if t.From == t.Through {
@@ -193,7 +225,14 @@ func (t Trip) String() string {
 	}
 	switch {
 	case t.Cause != "":
-		return fmt.Sprintf("%s is being deleted since the primary's %s, and with it %s", t.Cause, at, all)
+		says, along := t.cause()
+		all = fmt.Sprintf("%s since the primary's %s, %s %s", says, at, along, all)
+		if beside > 0 {
+			all += fmt.Sprintf("; %s of them are deleted beside that", grouped(beside))
+		}
+		if applied == 0 {
+			return all
+		}
 	case t.Within == 0 && t.From != t.Through:
 		all = fmt.Sprintf("%s are gone between the primary's %s", all, at)
 	case t.From == t.Through:

@@ -1,0 +1,85 @@
+package replica_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// Namespaces that are deleted together are one loss, however small each is, in
+// the stream and in a resync.
+func TestNamespacesDeletedTogetherCountTogether(t *testing.T) {
+	for name, tc := range map[string]struct {
+		namespaces, each int
+		compacted        bool
+	}{
+		"stream":                           {4, 250, false},
+		"resync":                           {4, 250, true},
+		"stream, none above the floor":     {20, 15, false},
+		"resync, none above the floor":     {20, 15, true},
+		"stream, one that was let through": {4, 250, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := teams(t, tc.namespaces, tc.each)
+			all := tc.namespaces * tc.each
+			before := 0
+			if strings.HasSuffix(name, "let through") {
+				before = 1
+				d := p.start(t)
+				d.wait(t, "streaming", streaming)
+				p.markTeams(t, 0, 1)
+				p.quiet(t)
+				p.markTeams(t, 1, 2)
+				s := d.wait(t, "the breaker to trip", tripped)
+				mustTripOn(t, s.Err, "Namespace team-1", fmt.Sprintf("%d of 1,000 %s", 2*tc.each, teamMachines), "250 of them")
+			} else {
+				p.markTeams(t, 0, tc.namespaces)
+				if tc.compacted {
+					p.compactAll(t)
+				}
+				_, err := p.new(t).Once(t.Context())
+				mustTripOn(t, err, "Namespace team-0", fmt.Sprintf("of %s %s", strings.Replace(fmt.Sprint(all), "1000", "1,000", 1), teamMachines))
+			}
+			if n := p.marked(t, "/registry/namespaces/"); n != before {
+				t.Errorf("%d Namespaces are being deleted on the standby, want %d", n, before)
+			}
+		})
+	}
+}
+
+// A Namespace that is deleted and Machines that are deleted elsewhere are one loss, too.
+func TestNamespaceCountsWithWhatIsDeletedBeside(t *testing.T) {
+	for name, compacted := range map[string]bool{"stream": false, "resync": true} {
+		t.Run(name, func(t *testing.T) {
+			p := teams(t, 4, 100)
+			p.deleteTeam(t, 1, 0, 80)
+			p.markTeams(t, 0, 1)
+			if compacted {
+				p.compactAll(t)
+			}
+			_, err := p.new(t).Once(t.Context())
+			mustTripOn(t, err, "180 of 400 "+teamMachines)
+			if n := count(t, p.standby.Client(), machineDir); n != 400 || p.marked(t, "/registry/namespaces/") != 0 {
+				t.Errorf("%d Machines are left, %d Namespaces are being deleted", n, p.marked(t, "/registry/namespaces/"))
+			}
+		})
+	}
+}
+
+// What goes with an accepted Namespace counts no second time for another one.
+func TestAcceptedNamespacesGoTogether(t *testing.T) {
+	for name, compacted := range map[string]bool{"stream": false, "resync": true} {
+		t.Run(name, func(t *testing.T) {
+			p := teams(t, 4, 100)
+			p.markTeams(t, 0, 2)
+			if compacted {
+				p.compactAll(t)
+			}
+			d := p.start(t)
+			d.wait(t, "the breaker to trip", tripped)
+			p.answer(t, p.standingTrip(t), true)
+			p.quiet(t)
+			p.mustEqual(t)
+		})
+	}
+}
