@@ -83,3 +83,17 @@ func TestAcceptedNamespacesGoTogether(t *testing.T) {
 		})
 	}
 }
+
+// All objects of a definition that went with it are too many even where they
+// are few, also where a resync finds both gone.
+func TestDefinitionGoneWithFewObjectsStopsAResync(t *testing.T) {
+	p := teams(t, 1, 15)
+	p.deleteTeam(t, 0, 0, 15)
+	remove(t, p.primary.Client(), machinesCRD)
+	p.compactAll(t)
+	_, err := p.new(t).Once(t.Context())
+	mustTripOn(t, err, "15 of 15 "+teamMachines)
+	if _, there := get(t, p.standby.Client(), machinesCRD); !there || count(t, p.standby.Client(), machineDir) != 15 {
+		t.Error("they are gone on the standby")
+	}
+}
