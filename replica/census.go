@@ -20,8 +20,12 @@ type census struct {
 	standby *clientv3.Client
 	view    *scope.View
 	limits  Breaker
-	foreign func(key string) bool // created by somebody else
+	foreign func(*kv.Pair) bool // created by somebody else
+	upTo    kv.Revision         // of the standby: what was created there later is a copy's; 0 = nothing is
 }
+
+// had reports whether the standby had a key before a copy.
+func (c census) had(p kv.Pair) bool { return c.upTo == 0 || p.CreateRevision <= c.upTo }
 
 // keysNamed is how many keys of a loss are kept at most. The record of a trip
 // may have room for fewer.
@@ -62,7 +66,7 @@ func (c census) each(ctx context.Context, resource, namespace string, visit func
 		prefix += namespace + "/"
 	}
 	err := source.Each(ctx, c.standby, prefix, kv.PrefixEnd(prefix), 0, func(p kv.Pair) error {
-		if object, err := c.view.InStandby(p.Key, p.Value); err != nil || object.In && !c.foreign(p.Key) {
+		if object, err := c.view.InStandby(p.Key, p.Value); err != nil || object.In && !c.foreign(&p) {
 			visit(p, object)
 		}
 		return nil
@@ -97,9 +101,12 @@ func (c census) loss(ctx context.Context, resource string, keys map[string]kv.Re
 	loss.Resource = resource
 	stands := map[string]bool{} // and whether it is being deleted
 	err = c.each(ctx, resource, "", func(p kv.Pair, o scope.Object) {
-		loss.Of++
-		if _, ours := keys[p.Key]; ours {
+		_, ours := keys[p.Key]
+		if ours {
 			stands[p.Key] = o.Meta.Deleting
+		}
+		if ours || c.had(p) {
+			loss.Of++
 		}
 	})
 	for key, revision := range keys {
@@ -129,8 +136,10 @@ func (c census) taken(ctx context.Context, d doom, t tolls) (any bool, err error
 	k, _ := registry.ParseKey(c.view.Scope.RegistryPrefix(), d.key)
 	take := func(resource, namespace string) error {
 		return c.each(ctx, resource, namespace, func(p kv.Pair, _ scope.Object) {
-			any = true
-			t.of(resource).keys[p.Key] = d.revision
+			if c.had(p) {
+				any = true
+				t.of(resource).keys[p.Key] = d.revision
+			}
 		})
 	}
 	if k.GroupResource() == definitions {

@@ -16,10 +16,10 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	if j.breaker.off() {
 		return nil
 	}
-	count := census{standby: j.standby, view: j.view, limits: j.breaker, foreign: func(key string) bool {
-		_, recorded := known[key]
-		return recorded
-	}}
+	count := census{standby: j.standby, view: j.view, limits: j.breaker, foreign: known.has}
+	if j.base != nil {
+		count.upTo = j.base.StandbyRevision
+	}
 	gone := j.gone(marked)
 	trip := role.Trip{From: j.since(), Through: j.rev}
 	var err error

@@ -97,3 +97,17 @@ func TestDefinitionGoneWithFewObjectsStopsAResync(t *testing.T) {
 		t.Error("they are gone on the standby")
 	}
 }
+
+// A resync takes the share of what the standby had, not of what the primary has
+// in its place by now.
+func TestReplacedObjectsAreLostInAResync(t *testing.T) {
+	p := teams(t, 1, 100)
+	p.deleteTeam(t, 0, 0, 100)
+	p.putTeam(t, 0, 5000, 5400)
+	p.compactAll(t)
+	_, err := p.new(t).Once(t.Context())
+	mustTripOn(t, err, "100 of 100 "+teamMachines)
+	if _, there := get(t, p.standby.Client(), fmt.Sprintf("%steam-0/m-%04d", machineDir, 7)); !there {
+		t.Error("they are gone on the standby")
+	}
+}

@@ -177,7 +177,7 @@ func (s *session) newStream() *stream {
 		recorded: s.foreign.has, apart: s.standsApart, standing: &s.standing,
 		guarded: func() kv.Revision { return s.ledger.unmended(s.foreign.complete()) },
 		breaker: newBreaker(s.Breaker, s.accepted),
-		census:  census{standby: s.standby, view: s.View, limits: s.Breaker, foreign: s.foreign.has},
+		census:  census{standby: s.standby, view: s.View, limits: s.Breaker, foreign: func(p *kv.Pair) bool { return s.foreign.has(p.Key) }},
 	}
 	if s.until == 0 { // a single copy has no guard
 		st.mend, st.wounded = (&mender{stream: st, ledger: s.ledger, log: s.Log}).mend, s.ledger.wake
