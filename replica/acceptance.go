@@ -1,11 +1,15 @@
 package replica
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/source"
 )
 
 // acceptance is what an operator has accepted to be deleted: so many objects of
@@ -40,7 +44,62 @@ func (a acceptance) spend(resource string, revision kv.Revision) bool {
 	return true
 }
 
-// beyond returns the losses that are more than what was accepted.
-func (a acceptance) beyond(losses []role.Loss) []role.Loss {
-	return slices.DeleteFunc(losses, func(l role.Loss) bool { return l.Deleted <= a.left[l.Resource] })
+// acceptedLosses takes from what is gone the keys that were accepted: those that the
+// primary had lost, or was deleting, when the answer was given, where they are
+// no more than the answer names.
+func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
+	for resource, t := range gone {
+		left := j.accepted.left[resource]
+		if left == 0 {
+			continue
+		}
+		accepted, err := j.goneThen(ctx, slices.Collect(maps.Keys(t.keys)))
+		if err != nil {
+			return err
+		}
+		if int64(len(accepted)) > left {
+			continue // all of it is shown again
+		}
+		for _, key := range accepted {
+			delete(t.keys, key)
+		}
+	}
+	return nil
+}
+
+// acceptedDoom reports whether what the deletion of an object takes along was accepted.
+func (j *copyJob) acceptedDoom(ctx context.Context, key, cause string) (bool, error) {
+	if !j.accepted.dooms[cause] {
+		return false, nil
+	}
+	then, err := j.goneThen(ctx, []string{key})
+	return len(then) == 1, err
+}
+
+// goneThen returns those of the keys that the primary had lost, or was deleting,
+// at the revision that the answer covers; none where it has compacted it.
+func (j *copyJob) goneThen(ctx context.Context, keys []string) (gone []string, err error) {
+	if j.rev <= j.accepted.through {
+		return keys, nil
+	}
+	for part := range slices.Chunk(keys, readAgainMax) {
+		there, err := source.Get(ctx, j.primary, part, j.accepted.through)
+		if errors.Is(err, source.ErrCompacted) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the primary as of the answer to the breaker: %w", err)
+		}
+		stood := map[string]bool{}
+		for _, p := range there {
+			object, err := j.view.InPrimary(p.Key, p.Value)
+			stood[p.Key] = err != nil || object.In && !object.Meta.Deleting
+		}
+		for _, key := range part {
+			if !stood[key] {
+				gone = append(gone, key)
+			}
+		}
+	}
+	return gone, nil
 }

@@ -21,18 +21,26 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 		count.upTo = j.base.StandbyRevision
 	}
 	gone := j.gone(marked)
+	if err := j.acceptedLosses(ctx, gone); err != nil {
+		return err
+	}
 	trip := role.Trip{From: j.since(), Through: j.rev}
 	var err error
 	if trip.Losses, err = count.weigh(ctx, gone, 0); err != nil {
 		return err
 	}
-	if trip.Losses = j.accepted.beyond(trip.Losses); len(trip.Losses) > 0 {
+	if len(trip.Losses) > 0 {
 		return &tripped{trip}
 	}
 	along, causes := tolls{}, []string(nil)
 	for _, it := range marked {
+		if !takesAlong(j.view.Scope.RegistryPrefix(), it.key) {
+			continue
+		}
 		cause := describeDoom(j.view, it.key)
-		if !takesAlong(j.view.Scope.RegistryPrefix(), it.key) || j.accepted.dooms[cause] {
+		if accepted, err := j.acceptedDoom(ctx, it.key, cause); err != nil {
+			return err
+		} else if accepted {
 			continue
 		}
 		any, err := count.taken(ctx, doom{key: it.key, revision: j.rev}, along)
@@ -44,7 +52,7 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 		}
 	}
 	for resource, t := range along {
-		if g := gone[resource]; g != nil && j.accepted.left[resource] == 0 {
+		if g := gone[resource]; g != nil {
 			t.add(g.keys)
 		}
 	}

@@ -111,3 +111,52 @@ func TestReplacedObjectsAreLostInAResync(t *testing.T) {
 		t.Error("they are gone on the standby")
 	}
 }
+
+// An acceptance is for what was gone when it was given. What a resync finds was
+// deleted later trips again, also where nobody can tell when it was.
+func TestAcceptanceEndsInAResyncToo(t *testing.T) {
+	for name, forgotten := range map[string]bool{"the primary knows when": false, "it has compacted it": true} {
+		t.Run(name, func(t *testing.T) {
+			p := teams(t, 1, 1000)
+			d := p.start(t)
+			d.wait(t, "streaming", streaming)
+			p.deleteTeam(t, 0, 0, 400)
+			d.wait(t, "the breaker to trip", tripped)
+			d.stop(t)
+			p.answer(t, p.standingTrip(t), true)
+			at := revision(t, p.primary.Client())
+			p.putTeam(t, 0, 0, 400) // brought back after the answer, and others deleted
+			p.deleteTeam(t, 0, 500, 900)
+			if forgotten {
+				at = revision(t, p.primary.Client())
+			}
+			compact(t, p.primary.Client(), at)
+			_, err := p.new(t).Once(t.Context())
+			mustTripOn(t, err, "400 of 1,000 "+teamMachines)
+			if n := count(t, p.standby.Client(), machineDir); n != 1000 {
+				t.Errorf("%d Machines are left", n)
+			}
+		})
+	}
+}
+
+// The same for a Namespace that was accepted under a name: it is another one
+// that is marked after the answer.
+func TestAcceptanceOfANamespaceEndsInAResyncToo(t *testing.T) {
+	p := teams(t, 2, 100)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.markTeams(t, 0, 1)
+	d.wait(t, "the breaker to trip", tripped)
+	d.stop(t)
+	put(t, p.primary.Client(), teamKey(0), namespace("team-0", false))
+	p.answer(t, p.standingTrip(t), true)
+	at := revision(t, p.primary.Client())
+	p.markTeams(t, 0, 1)
+	compact(t, p.primary.Client(), at)
+	_, err := p.new(t).Once(t.Context())
+	mustTripOn(t, err, "Namespace team-0")
+	if p.marked(t, "/registry/namespaces/") != 0 {
+		t.Error("the mark has reached the standby")
+	}
+}
