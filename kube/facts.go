@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -84,11 +85,7 @@ func (a *API) ServerFlags(ctx context.Context) (map[string]map[string]string, er
 	for _, p := range pods {
 		flags := map[string]string{}
 		for _, c := range p.Spec.Containers {
-			for _, arg := range slices.Concat(c.Command, c.Args) {
-				if name, value, ok := strings.Cut(strings.TrimLeft(arg, "-"), "="); ok && strings.HasPrefix(arg, "-") {
-					flags[name] = value
-				}
-			}
+			maps.Copy(flags, flagsOf(slices.Concat(c.Command, c.Args)))
 		}
 		if len(flags) > 0 {
 			out[p.Metadata.Name] = flags
@@ -98,6 +95,26 @@ func (a *API) ServerFlags(ctx context.Context) (map[string]map[string]string, er
 		return nil, ErrNoPods
 	}
 	return out, nil
+}
+
+// flagsOf are the flags of a command line, without the leading dashes. A server
+// takes no words of its own, so one that follows a flag without = is its value.
+func flagsOf(words []string) map[string]string {
+	flags := map[string]string{}
+	for i, word := range words {
+		name, value, given := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		switch {
+		case !strings.HasPrefix(word, "-") || name == "":
+			continue
+		case given:
+		case i+1 < len(words) && !strings.HasPrefix(words[i+1], "-"):
+			value = words[i+1]
+		default:
+			value = "true"
+		}
+		flags[name] = value
+	}
+	return flags
 }
 
 // Signers are what the API server accepts ServiceAccount tokens by: the issuer
