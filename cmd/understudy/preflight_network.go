@@ -106,5 +106,34 @@ func certificate(ctx context.Context, address, name string, others []string) (c 
 	if _, err := leaf.Verify(x509.VerifyOptions{Intermediates: intermediates, CurrentTime: at}); err != nil {
 		c.Untrusted = err.Error()
 	}
+	c.NotAfter = lasts(leaf, chain[1:], intermediates)
 	return c, nil
+}
+
+// lasts is until when a certificate is good: no longer than those that it hangs on.
+func lasts(leaf *x509.Certificate, shown []*x509.Certificate, intermediates *x509.CertPool) (until time.Time) {
+	chains, err := leaf.Verify(x509.VerifyOptions{Intermediates: intermediates})
+	if err != nil { // not trusted here, or no longer: what was shown has to tell
+		chains = [][]*x509.Certificate{{leaf}}
+		for at := leaf; ; {
+			var issuer *x509.Certificate
+			for _, cert := range shown {
+				if !slices.Contains(chains[0], cert) && at.CheckSignatureFrom(cert) == nil && (issuer == nil || cert.NotAfter.After(issuer.NotAfter)) {
+					issuer = cert
+				}
+			}
+			if issuer == nil {
+				break
+			}
+			chains[0] = append(chains[0], issuer)
+			at = issuer
+		}
+	}
+	for _, chain := range chains {
+		first := slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+		if first.NotAfter.After(until) {
+			until = first.NotAfter
+		}
+	}
+	return until
 }
