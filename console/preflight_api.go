@@ -189,8 +189,10 @@ func judgeEncryption(f PreflightFacts) []PreflightLine {
 		lines = checked(CheckOK, "", "both sides have the same encryption configuration, and it reads %s", prefixes(p, s))
 	case given:
 		lines = checked(CheckOK, "", "the encryption configurations differ; values are encrypted anew on the way (%s)", prefixes(p, s))
-	case f.Primary.EncryptionGiven && len(s) == 0:
-		lines = checked(CheckOK, "", "nothing in scope is stored encrypted on either side")
+	case len(p) == 0 && f.Standby.EncryptionGiven, f.Primary.EncryptionGiven: // what is out of scope stays where it is
+		lines = checked(CheckOK, "", "nothing in scope is stored encrypted on %s", f.Primary.Name)
+	case len(p) == 0:
+		lines = checked(Unchecked, give, "%s stores values as %s, and nobody can tell whether it reads what is in clear on %s", f.Standby.Name, prefixes(s), f.Primary.Name)
 	case len(without(names(p), names(s))) > 0:
 		lines = checked(CheckFail, give, "%s stores values as %s, which is not found on %s (%s): its API servers could not read copies",
 			f.Primary.Name, strings.Join(names(p), ", "), f.Standby.Name, nothingOr(strings.Join(names(s), ", ")))

@@ -15,6 +15,9 @@ func judgeCIDR(f PreflightFacts) []PreflightLine {
 	if missing != nil {
 		return missing
 	}
+	if len(p) == 0 && len(s) == 0 {
+		return unchecked("compare --service-cluster-ip-range by hand", "service CIDRs", "neither side says")
+	}
 	if slices.Equal(p, s) {
 		return checked(CheckOK, "", "both sides have the service CIDR %s", strings.Join(p, ", "))
 	}
@@ -78,15 +81,36 @@ func judgeAddress(f PreflightFacts) []PreflightLine {
 		return checked(CheckWarn, "enter it in the DNS that clients use", "the access address %s has no address from here: %s", f.Address, orUnknown(f.Resolved.Why))
 	case f.Primary.VIP == "":
 		return unchecked("set primary.vip", "where "+f.Address+" leads", "primary.vip is not set")
-	case slices.Contains(f.Resolved.Value, f.Primary.VIP):
-		return checked(CheckOK, "", "%s is a domain and leads to %s's VIP", f.Address, f.Primary.Name)
 	case net.ParseIP(f.Primary.VIP) == nil:
 		return unchecked("give the VIP as an IP address", "where "+f.Address+" leads", "primary.vip is a name")
+	}
+	others := slices.DeleteFunc(slices.Clone(f.Resolved.Value), func(address string) bool { return sameHost(address, f.Primary.VIP) })
+	switch {
+	case len(others) == 0:
+		return checked(CheckOK, "", "%s is a domain and leads to %s's VIP", f.Address, f.Primary.Name)
+	case len(others) < len(f.Resolved.Value):
+		return checked(CheckWarn, "let the name lead to the primary's VIP alone: some clients take the other address", "%s leads to %s as well as to %s's VIP",
+			f.Address, strings.Join(others, ", "), f.Primary.Name)
 	}
 	return checked(CheckWarn, "let the name lead to the primary's VIP "+f.Primary.VIP, "%s leads to %s, not to %s's VIP", f.Address, strings.Join(f.Resolved.Value, ", "), f.Primary.Name)
 }
 
+// sameHost compares names and addresses however they are written.
+func sameHost(a, b string) bool {
+	a, b = strings.Trim(a, "[]"), strings.Trim(b, "[]")
+	if ip := net.ParseIP(a); ip != nil {
+		return ip.Equal(net.ParseIP(b))
+	}
+	return a != "" && strings.EqualFold(a, b)
+}
+
 func judgeEndpoint(f PreflightFacts) (lines []PreflightLine) {
+	if sameHost(f.Primary.VIP, f.Standby.VIP) {
+		lines = append(lines, checked(CheckFail, "correct vip of one side", "both sides have the VIP %s", f.Primary.VIP)...)
+	}
+	if sameHost(f.Primary.APIAddress, f.Standby.APIAddress) {
+		lines = append(lines, checked(CheckFail, "correct kubeconfig of one side", "both kubeconfigs lead to %s", f.Primary.APIAddress)...)
+	}
 	for _, side := range []PreflightSide{f.Primary, f.Standby} {
 		host, _, err := net.SplitHostPort(side.APIAddress)
 		if err != nil {
@@ -96,11 +120,11 @@ func judgeEndpoint(f PreflightFacts) (lines []PreflightLine) {
 		switch {
 		case host == "":
 			lines = append(lines, unchecked(bothKubeconfigs, what, "no kubeconfig")...)
-		case f.Address != "" && host == f.Address:
+		case sameHost(host, f.Address):
 			lines = append(lines, checked(CheckFail, "use the side's own VIP: the name leads to the other side after a switchover", "%s is the access address %s", what, host)...)
 		case side.VIP == "":
 			lines = append(lines, unchecked("set vip of this side", what+", "+host, "vip is not set")...)
-		case host == side.VIP:
+		case sameHost(host, side.VIP):
 			lines = append(lines, checked(CheckOK, "", "%s is its VIP %s", what, host)...)
 		default:
 			lines = append(lines, checked(CheckWarn, "lead the kubeconfig to the VIP, so that the loss of a node is survived", "%s is %s, not its VIP %s", what, host, side.VIP)...)
@@ -148,11 +172,11 @@ func judgeCertificate(f PreflightFacts) []PreflightLine {
 		left := side.c.NotAfter.Sub(f.Now)
 		switch {
 		case left <= 0:
-			lines = append(lines, checked(CheckFail, "renew it", "%s: the certificate has expired, %s ago", side.name, age(left))...)
+			lines = append(lines, checked(CheckFail, "renew it", "%s: the certificate or its intermediate has expired, %s ago", side.name, age(left))...)
 		case f.Now.Before(side.c.NotBefore):
 			lines = append(lines, checked(CheckFail, "set the clock, or wait", "%s: the certificate is valid from %s on only", side.name, side.c.NotBefore.Format(time.RFC3339))...)
 		case left < expiresSoon:
-			lines = append(lines, checked(CheckWarn, "renew it", "%s: the certificate expires in %s", side.name, age(left))...)
+			lines = append(lines, checked(CheckWarn, "renew it", "%s: the certificate or its intermediate expires in %s", side.name, age(left))...)
 		}
 		if len(side.c.Uncovered) > 0 {
 			lines = append(lines, checked(CheckFail, "issue one that covers all names", "%s: the certificate does not cover %s", side.name, strings.Join(side.c.Uncovered, ", "))...)
