@@ -31,7 +31,7 @@ func TestHangingUpIsNoMistakeOfOurs(t *testing.T) {
 		listener.Close()
 		<-ended
 	}()
-	for _, scheme := range []string{"http://", "https://"} {
+	for _, scheme := range []string{"http://", "https://", "HTTPS://"} {
 		_, err := cluster.Dial(t.Context(), cluster.Config{Name: "moscow", Endpoints: []string{scheme + listener.Addr().String()}})
 		if err == nil || remedy.CodeOf(err) != remedy.Failed {
 			t.Errorf("%s: exit status %d for %v, want %d", scheme, remedy.CodeOf(err), err, remedy.Failed)

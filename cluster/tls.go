@@ -17,7 +17,7 @@ import (
 func (c Config) tls() (*tls.Config, error) {
 	secure := false
 	for _, e := range c.Endpoints {
-		secure = secure || strings.HasPrefix(e, "https://")
+		secure = secure || strings.HasPrefix(strings.ToLower(e), "https://")
 	}
 	if !secure {
 		if c.CA != "" || c.Cert != "" {

@@ -59,12 +59,14 @@ func checkPort(port string) error {
 func checkEndpoint(s string) error {
 	u, err := url.Parse(s)
 	switch {
+	case strings.Contains(s, "@"): // never say it: there may be a password in it
+		return errors.New("a URL with a user in it; use username and passwordFile")
 	case err != nil || !strings.Contains(s, "://"):
 		return fmt.Errorf("%q is not a URL; such as https://10.0.0.1:2379", s)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return fmt.Errorf("%q begins with %s://; it may be https:// or http://", s, u.Scheme)
-	case u.User != nil:
-		return errors.New("a URL with a user in it; use username and passwordFile")
+	case !strings.HasPrefix(s, u.Scheme): // etcd's client does not know other letters
+		return fmt.Errorf("%q: write %s:// in small letters", s, u.Scheme)
 	case u.Hostname() == "" || u.Port() == "" || checkPort(u.Port()) != nil:
 		return fmt.Errorf("%q has no host and port; such as https://10.0.0.1:2379", s)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":

@@ -103,7 +103,9 @@ func rootSchema(comments map[string]string) object {
 var patterns = map[string]string{
 	"name":     strings.ReplaceAll(namePattern.String(), `\`, ``),
 	"address":  `^.*:[0-9]+$`,
-	"endpoint": `^https?://[^/@]+:[0-9]+/?$`,
+	"endpoint": `^https?://[^/@ ]+:[0-9]+/?$`,
+	"host":     `^[^/@ ]+$`,
+	"object":   `^[^/]+/[^/]+$`,
 	"prefix":   `^/(.*/)?$`,
 	"label":    labelPattern.String(),
 	"pointer":  `^/.+$`,
@@ -120,7 +122,7 @@ func schemaOf(t reflect.Type, tag reflect.StructTag, comments map[string]string)
 	switch {
 	case t == reflect.TypeFor[Duration]():
 		s["type"] = "string"
-		s["pattern"] = `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
+		s["pattern"] = `^\+?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$`
 	case t == reflect.TypeFor[Size]():
 		s["type"] = []string{"string", "integer"}
 		s["pattern"] = `^[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB)?$`
@@ -149,7 +151,7 @@ func schemaOf(t reflect.Type, tag reflect.StructTag, comments map[string]string)
 		}
 	case t.Kind() == reflect.Slice:
 		s["type"] = "array"
-		s["items"] = schemaOf(t.Elem(), reflect.StructTag(fmt.Sprintf(`format:%q`, tag.Get("format"))), comments)
+		s["items"] = schemaOf(t.Elem(), reflect.StructTag(fmt.Sprintf(`format:%q min:%q max:%q`, tag.Get("format"), tag.Get("min"), tag.Get("max"))), comments)
 		if t.Elem().Kind() == reflect.String {
 			s["minItems"] = 1
 		}
@@ -174,6 +176,9 @@ func schemaOf(t reflect.Type, tag reflect.StructTag, comments map[string]string)
 		}
 		if t == reflect.TypeFor[Rule]() {
 			s["minProperties"] = 1
+		}
+		if t == reflect.TypeFor[Workload]() {
+			s["oneOf"] = []object{{"required": []string{"name"}}, {"required": []string{"selector"}}}
 		}
 	default:
 		panic("no schema for " + t.String())

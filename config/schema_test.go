@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 
 	"k8s.io/kube-openapi/pkg/validation/spec"
@@ -41,6 +42,7 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		"rules":     minimal + "sync: {exclude: [{namespaces: [a-*]}, {types: [Opaque], names: [b]}], include: []}\n",
 		"hold":      minimal + "hold: {defaults: false, objects: [{resources: [a.b], patch: {spec: {n: 1}}}], workloads: [{namespace: a, name: b}]}\n",
 		"hold list": minimal + "hold: [{resources: [a.b], patch: {}}]\nlocal: [{resources: [a.b], fields: [/status]}]\n",
+		"durations": minimal + "breaker: {window: +1m}\nsync: {lagThreshold: .5h}\n",
 		"size":      minimal[:len(minimal)-1] + "\n  encryption: e.conf\n",
 	} {
 		parse(t, text)
@@ -57,6 +59,14 @@ func TestSchemaAgreesWithTheDecoder(t *testing.T) {
 		"empty rule":     minimal + "sync: {exclude: [{}]}\n",
 		"patch a string": minimal + "hold: [{resources: [a.b], patch: x}]\n",
 		"hold, unknown":  minimal + "hold: {objekts: []}\n",
+		"port":           minimal + "access: {ports: [0]}\n",
+		"large port":     minimal + "access: {ports: [70000]}\n",
+		"a URL":          minimal + "access: {address: 'https://x'}\n",
+		"no host":        minimal + "access: {names: ['']}\n",
+		"no namespace":   minimal + "access: {registrySecrets: [a]}\n",
+		"two selections": strings.Replace(minimal, "name: spb", "name: spb\n  kubeconfig: k", 1) + "hold: {workloads: [{namespace: a, name: b, selector: c}]}\n",
+		"capitals":       strings.Replace(minimal, "https://10.1", "HTTPS://10.1", 1),
+		"a space":        strings.Replace(minimal, "https://10.1", "https://1 0.1", 1),
 		"slash missing":  minimal + "sync: {prefix: /registry}\n",
 		"another format": "apiVersion: v1\n" + minimal[len("apiVersion: understudy.dev/v1alpha1\n"):],
 	} {
