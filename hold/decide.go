@@ -104,8 +104,10 @@ func isOf(view *scope.View, key string, record *kv.Pair, object scope.Object) bo
 	return err == nil && was.Meta.UID == object.Meta.UID
 }
 
-// differences says field by field what makes b out of a.
-func differences(a, b []byte) []string {
+// differences says field by field what makes b out of a. Of a Secret it names
+// the fields alone: what is in them, or in a copy of them in an annotation, is
+// nobody's to read here.
+func differences(gr string, a, b []byte) []string {
 	before, err1 := registry.ReadFields(a)
 	after, err2 := registry.ReadFields(b)
 	if err1 != nil || err2 != nil {
@@ -113,6 +115,11 @@ func differences(a, b []byte) []string {
 	}
 	out := []string{}
 	compare(&out, "", map[string]any(before), map[string]any(after))
+	if gr == "secrets" {
+		for i := range out {
+			out[i], _, _ = strings.Cut(out[i], ": ")
+		}
+	}
 	return out
 }
 
