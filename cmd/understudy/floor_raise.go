@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -200,8 +199,10 @@ func runFloorRaise(ctx context.Context, pair *config.Pair, opts floorRaiseOption
 		r.Notes = append(r.Notes, "nothing was changed; do it with --apply")
 		return opts.output.write(stdout, r)
 	}
-	if !opts.yes && r.Way != prepare && !confirmRaise(stdin, stderr, r) {
-		return &remedy.Error{Op: "raise the floor", Err: errors.New("not confirmed; nothing was changed"), Code: remedy.Refused}
+	if !opts.yes && r.Way != prepare {
+		if err := confirm(ctx, stdin, stderr, "raise the floor", r.what(), r.standby); err != nil {
+			return err
+		}
 	}
 	switch r.Way {
 	case online:
@@ -232,14 +233,12 @@ func (o floorRaiseOptions) fits(gap int64) error {
 		Remedy: "lift a copy of the data instead: understudy floor raise --offline --help\nor a smaller --margin, which has to be raised again before the primary catches up", Code: remedy.Refused}
 }
 
-func confirmRaise(stdin io.Reader, stderr io.Writer, r raise) bool {
-	what := fmt.Sprintf("This lifts the revision of %s from %d to %d, which cannot be undone.", r.standby, r.From, r.To)
+// what it is about to do.
+func (r raise) what() string {
 	if r.Way == swap {
-		what = fmt.Sprintf("This stops the etcd of %s and swaps its data.", r.standby)
+		return fmt.Sprintf("This stops the etcd of %s and swaps its data.", r.standby)
 	}
-	fmt.Fprint(stderr, what+" Type its name to go on: ")
-	line, _ := bufio.NewReader(stdin).ReadString('\n')
-	return strings.TrimSpace(line) == r.standby
+	return fmt.Sprintf("This lifts the revision of %s from %d to %d, which cannot be undone.", r.standby, r.From, r.To)
 }
 
 func raiseOnline(ctx context.Context, standby *cluster.Cluster, state role.State, opts floorRaiseOptions, r *raise, stderr io.Writer) error {

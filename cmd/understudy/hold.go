@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -255,10 +253,9 @@ func (h holder) may(ctx context.Context, action string) error {
 
 func (h holder) act(ctx context.Context, r holdReport, do func(*holdReport) error) error {
 	if !h.opts.yes && r.Count+len(r.Workloads) > 0 {
-		fmt.Fprintf(h.stderr, "This writes up to %d objects on %s. Type its name to go on: ", r.Count+len(r.Workloads), r.Standby)
-		line, _ := bufio.NewReader(h.stdin).ReadString('\n')
-		if strings.TrimSpace(line) != r.Standby {
-			return &remedy.Error{Op: "hold " + r.Action, Err: errors.New("not confirmed; nothing was changed"), Code: remedy.Refused}
+		what := fmt.Sprintf("This writes up to %d objects on %s.", r.Count+len(r.Workloads), r.Standby)
+		if err := confirm(ctx, h.stdin, h.stderr, "hold "+r.Action, what, r.Standby); err != nil {
+			return err
 		}
 	}
 	err := do(&r)

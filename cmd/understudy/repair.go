@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -104,8 +102,11 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 		}
 		return leftover(opts.apply && shown.Left > 0)
 	}
-	if !opts.yes && !confirm(stdin, stderr, shown) {
-		return &remedy.Error{Op: "repair", Err: errors.New("not confirmed; nothing was changed"), Code: remedy.Refused}
+	if !opts.yes {
+		what := fmt.Sprintf("This writes %d keys to %s and deletes %d.", shown.Writes, shown.standby, shown.Deletes)
+		if err := confirm(ctx, stdin, stderr, "repair", what, shown.standby); err != nil {
+			return err
+		}
 	}
 	limits := sink.Limits{MaxOps: pair.Standby.Etcd.MaxTxnOps, MaxBytes: int(pair.Standby.Etcd.MaxRequestBytes)}
 	outcome, err := verify.Repair(ctx, s.clients(), view, plan, limits)
@@ -169,19 +170,6 @@ func limited(steps []verify.Step, limit int) []verify.Step {
 		steps = steps[:limit]
 	}
 	return append([]verify.Step{}, steps...)
-}
-
-// canAsk reports whether somebody sits at the other end.
-func canAsk(stdin io.Reader) bool {
-	f, ok := stdin.(*os.File)
-	return ok && isTerminal(f)
-}
-
-// confirm asks for the standby's name.
-func confirm(stdin io.Reader, stderr io.Writer, r repairReport) bool {
-	fmt.Fprintf(stderr, "This writes %d keys to %s and deletes %d. Type its name to go on: ", r.Writes, r.standby, r.Deletes)
-	line, _ := bufio.NewReader(stdin).ReadString('\n')
-	return strings.TrimSpace(line) == r.standby
 }
 
 // repairReport is a plan and, with --apply, what became of it.
