@@ -3,7 +3,8 @@
 //
 // A directory that Prepare returns is complete and on the disk; where it fails,
 // there is none. Swap leaves either the old data or the new in place, never a
-// mixture, and keeps the old beside the new. Nothing here retries.
+// mixture, and keeps the old beside the new; cut off between the two, it leaves
+// a file that says how to go back. Nothing here retries.
 //
 // A lifted directory holds the same keys with the same values, versions and
 // revisions; only the store's own revision is higher, and everything below it

@@ -251,6 +251,10 @@ func floorTarget(ctx context.Context, pair *config.Pair, standby *cluster.Cluste
 	if err := differentClusters(pair, id.ID, mine.ID); err != nil {
 		return 0, err
 	}
+	if id.Revision > highest-kv.Revision(opts.margin) {
+		return 0, &remedy.Error{Op: "raise the floor", Err: fmt.Errorf("%s is at revision %d, and %d more is above %d", pair.Primary.Name, id.Revision, opts.margin, int64(highest)),
+			Remedy: "give a smaller --margin", Code: remedy.Usage}
+	}
 	return id.Revision + kv.Revision(opts.margin), nil
 }
 

@@ -24,6 +24,9 @@ import (
 const (
 	// defaultMargin lasts for years, whatever the primary writes.
 	defaultMargin = 1_000_000_000
+	// highest is as far as revisions are raised: JSON readers take numbers above it
+	// for others, and an etcd near the end of its revisions, 1<<63, cannot be written to.
+	highest = 1 << 53
 	// usualRate is what filler writes reach on a small machine.
 	usualRate = 10_000
 )
@@ -108,6 +111,8 @@ func (o floorRaiseOptions) check() error {
 	switch {
 	case o.margin < 1 || o.to < 0 || o.rate < 0:
 		return errors.New("--margin, --to and --rate must be positive numbers")
+	case o.margin > highest || o.to > highest:
+		return fmt.Errorf("--margin and --to go up to %d", int64(highest))
 	case o.yes && !o.apply:
 		return errors.New("--yes goes with --apply")
 	case !o.offline && (o.targetDir != "" || o.dataDir != "" || inPlace):
@@ -224,9 +229,13 @@ func (o floorRaiseOptions) fits(gap int64) error {
 	if o.rate > 0 {
 		speed = min(o.rate, speed)
 	}
-	takes := time.Duration(float64(gap) / float64(speed) * float64(time.Second)).Round(time.Second)
-	if takes <= o.maxDuration {
+	seconds := float64(gap) / float64(speed) // a Duration ends after 292 years
+	if seconds <= o.maxDuration.Seconds() {
 		return nil
+	}
+	takes := fmt.Sprintf("%.0f days", seconds/(24*60*60))
+	if seconds < 100*24*60*60 {
+		takes = time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 	}
 	return &remedy.Error{Op: "raise the floor by filler writes",
 		Err:    fmt.Errorf("%d revisions take about %s at %d a second, more than --max-duration %s", gap, takes, speed, o.maxDuration),
