@@ -37,6 +37,7 @@ const (
 	Changed    State = "changed"    // somebody has changed it on the standby
 	Gone       State = "gone"       // somebody has deleted it on the standby
 	Unreadable State = "unreadable" // nothing can be said
+	AtZero     State = "at zero"    // a workload that wants no Pod
 )
 
 // Item is one held object, or rather the record of its original.

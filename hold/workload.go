@@ -30,6 +30,9 @@ type Workload struct {
 	UID       string    `json:"uid"`
 	Replicas  int32     `json:"replicas"` // before
 	Since     time.Time `json:"since"`
+	// State and Why are Look's; they are not kept.
+	State State  `json:"state,omitempty"` // at zero, changed, gone, unreadable
+	Why   string `json:"why,omitempty"`
 
 	revision kv.Revision
 }

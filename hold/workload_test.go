@@ -106,6 +106,24 @@ func TestWorkloads(t *testing.T) {
 	}
 	expect("paused", map[string]int32{"capi": 9})
 
+	looked := func(want map[string]State) {
+		t.Helper()
+		held, err := Workloads(ctx, etcd)
+		if err == nil {
+			err = Look(ctx, etcd, newView(t, nil), held)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]State{}
+		for _, w := range held {
+			got[w.Name] = w.State
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("they stand as %v, want %v", got, want)
+		}
+	}
+	looked(map[string]State{"capv": AtZero, "capi": Changed}) // and what has Pods is not said to have none
 	held, err := Workloads(ctx, etcd)
 	if err != nil || len(held) != 2 || !slices.ContainsFunc(held, func(w Workload) bool { return w.Name == "capv" && w.Replicas == 2 }) {
 		t.Fatalf("held: %+v, %v", held, err)
@@ -130,6 +148,7 @@ func TestWorkloads(t *testing.T) {
 		}
 	}
 	create("capi", 0)
+	looked(map[string]State{"capv": Gone, "capi": Changed})
 	if held, err = Workloads(ctx, etcd); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -49,7 +50,7 @@ func newHoldListCmd(app *app) *cobra.Command {
 		Long: `Also says which of them somebody has changed on the standby since: a release
 leaves those alone. Writes nothing.
 
-Exit status: 0 listed, 6 some were changed.`,
+Exit status: 0 listed, 6 some were changed, or are not at zero.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStandby(cmd, app, opts, func(ctx context.Context, h holder) error { return h.list(ctx) })
@@ -162,11 +163,14 @@ func (h holder) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := hold.Look(ctx, h.client, h.view, workloads); err != nil {
+		return err
+	}
 	r := newHoldReport(h, "list", items, workloads)
 	if err := h.opts.output.write(h.stdout, r); err != nil {
 		return err
 	}
-	return leftover(r.Changed > 0)
+	return leftover(r.Changed > 0 || slices.ContainsFunc(workloads, func(w hold.Workload) bool { return w.State != hold.AtZero }))
 }
 
 func (h holder) release(ctx context.Context) error {

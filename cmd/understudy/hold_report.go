@@ -80,7 +80,10 @@ func (r holdReport) writeList(b *strings.Builder) {
 		}
 	}
 	for _, w := range r.Workloads {
-		fmt.Fprintf(b, "%-10s  %-20s  Deployment %s/%s  scaled to 0, had %d\n", "at zero", w.Since.Local().Format(time.DateTime), w.Namespace, w.Name, w.Replicas)
+		fmt.Fprintf(b, "%-10s  %-20s  Deployment %s/%s  shall have 0 replicas, had %d\n", w.State, w.Since.Local().Format(time.DateTime), w.Namespace, w.Name, w.Replicas)
+		if w.Why != "" {
+			fmt.Fprintf(b, "            %s\n", w.Why)
+		}
 	}
 	if more := r.Count - len(r.Items); more > 0 {
 		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
