@@ -201,8 +201,11 @@ func (d *decoder) checkWorkloads(p *Pair) {
 		if d.reported(at) {
 			continue
 		}
-		if (w.Name == "") == (w.Selector == "") {
+		switch {
+		case (w.Name == "") == (w.Selector == ""):
 			d.problem(d.lines[at], "%s needs either name or selector", at)
+		case w.Selector != "" && strings.TrimSpace(w.Selector) == "":
+			d.problem(d.lines[at], "%s.selector is empty, which is every Deployment of the namespace; say which are meant", at)
 		}
 	}
 	if len(p.Hold.Workloads) > 0 && p.Standby.Kubeconfig == "" && !d.reported("standby.kubeconfig") {

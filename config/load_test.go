@@ -293,3 +293,11 @@ func TestTemplate(t *testing.T) {
 		}
 	}
 }
+
+// A selector of blanks chooses everything, which nobody means by it.
+func TestSelectorOfBlanks(t *testing.T) {
+	_, err := Parse("f", []byte(minimal+"hold: {workloads: [{namespace: a, selector: ' '}]}\n"))
+	if err == nil || !strings.Contains(err.Error(), "11: hold.workloads[0].selector is empty, which is every Deployment of the namespace") {
+		t.Errorf("%v", err)
+	}
+}
