@@ -73,7 +73,8 @@ type PreflightSide struct {
 	// EncryptionGiven: the cluster's EncryptionConfiguration is configured.
 	EncryptionGiven bool
 
-	APIAddress  string // host:port of its kubeconfig; "" = none
+	APIAddress  string        // host:port of its kubeconfig; "" = none
+	OwnAPI      Found[string] // why the API server there does not read the side's etcd; "" = it does
 	Kubernetes  Found[string]
 	Flags       Found[map[string]map[string]string] // of each API server's Pod
 	Signers     Found[SignerFacts]

@@ -26,7 +26,7 @@ var preflightRules = []preflightGroup{
 	{"versions", []preflightCheck{{"kubernetes-version", judgeKubernetes}, {"etcd-version", judgeEtcd}}},
 	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"objects-replaced", judgeReplaced}, {"revision-floor", judgeFloor},
 		{"named-resources", judgeNamed}}},
-	{"API servers", []preflightCheck{{"api-server-flags", judgeFlags}, {"crd-versions", judgeCRDs}}},
+	{"API servers", []preflightCheck{{"api-of-etcd", judgeOwnAPI}, {"api-server-flags", judgeFlags}, {"crd-versions", judgeCRDs}}},
 	{"identity and encryption", []preflightCheck{{"service-account-keys", judgeSigners}, {"encryption", judgeEncryption}, {"registry-credentials", judgeRegistry}}},
 	{"network", []preflightCheck{{"service-cidr", judgeCIDR}, {"cluster-ips", judgeClusterIPs}, {"access-address", judgeAddress}, {"api-endpoint", judgeEndpoint},
 		{"ports", judgePorts}, {"ingress-certificate", judgeCertificate}}},

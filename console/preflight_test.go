@@ -20,7 +20,7 @@ func fit() PreflightFacts {
 		return PreflightSide{
 			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Guard: found(Refusal{}), Etcd: found("3.6.16"), Keys: found(int64(12345)),
 			Encrypted:       found([]EncryptedValues{{Prefix: "k8s:enc:aescbc:v1:key1:", Count: 40, Read: found(true)}}),
-			EncryptionGiven: true, APIAddress: vip + ":6443", Kubernetes: found("v1.36.3"),
+			EncryptionGiven: true, APIAddress: vip + ":6443", OwnAPI: found(""), Kubernetes: found("v1.36.3"),
 			Flags:   found(map[string]map[string]string{"kube-apiserver-m0": {"service-cluster-ip-range": "10.96.0.0/16"}}),
 			Signers: found(SignerFacts{"https://kubernetes.default.svc", []string{"k1"}}),
 			CRDs:    found(map[string]CRDFacts{"machines.cluster.x-k8s.io": {[]string{"v1beta1", "v1beta2"}, []string{"v1beta2"}}}),
@@ -126,9 +126,11 @@ func TestPreflightRules(t *testing.T) {
 		want   PreflightState // the worst of its lines
 		text   string
 	}{
-		"mass deletion": {func(f *PreflightFacts) { f.Standstill = massDeletion() }, "breaker", CheckFail, "1,000 of 1,000 machines"},
-		"one etcd":      {func(f *PreflightFacts) { f.Same = true }, "roles", CheckFail, "the same etcd cluster"},
-		"swapped":       {func(f *PreflightFacts) { f.Primary.Role = found(RoleFacts{Standby: true, Pair: "moscow-spb"}) }, "roles", CheckFail, "swapped: moscow is the standby"},
+		"another's API server": {func(f *PreflightFacts) { f.Standby.OwnAPI = found("is another cluster's") }, "api-of-etcd", CheckFail, "spb leads to 10.1.0.10:6443, which is another"},
+		"nobody knows whose":   {func(f *PreflightFacts) { f.Standby.OwnAPI = NotFound[string]("forbidden") }, "api-of-etcd", Unchecked, "spb: forbidden"},
+		"mass deletion":        {func(f *PreflightFacts) { f.Standstill = massDeletion() }, "breaker", CheckFail, "1,000 of 1,000 machines"},
+		"one etcd":             {func(f *PreflightFacts) { f.Same = true }, "roles", CheckFail, "the same etcd cluster"},
+		"swapped":              {func(f *PreflightFacts) { f.Primary.Role = found(RoleFacts{Standby: true, Pair: "moscow-spb"}) }, "roles", CheckFail, "swapped: moscow is the standby"},
 		"two standbys": {func(f *PreflightFacts) {
 			f.Primary.Role, f.Standby.Role = found(RoleFacts{Standby: true, Pair: "a"}), found(RoleFacts{Standby: true})
 		}, "roles", CheckFail, "a standby itself"},

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/config"
+	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/kube"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
@@ -35,6 +36,11 @@ func notOf(etcd etcdIdentity, api kube.Identity, name string) string {
 	}
 	return ""
 }
+
+// notOwn is the error that says why an API server is not of the side it is to be of.
+type notOwn string
+
+func (why notOwn) Error() string { return "it " + string(why) }
 
 // decrypt is what one side's API servers do to what they have stored.
 type decrypt func(groupResource, key string, stored []byte) ([]byte, error)
@@ -85,9 +91,29 @@ func ownAPI(ctx context.Context, pair *config.Pair, side config.Cluster, api *ku
 		etcd.uid = meta.UID
 	}
 	if why := notOf(etcd, seen, side.Name); why != "" {
-		return &remedy.Error{Op: op, Err: errors.New("it " + why),
+		return &remedy.Error{Op: op, Err: notOwn(why),
 			Remedy: fmt.Sprintf("correct the context or the address in %s, or etcd.endpoints of %s in %s; see: understudy config view", side.Kubeconfig, side.Name, pair.File()),
 			Code:   remedy.Refused}
 	}
 	return nil
+}
+
+// ownAPI is the fact for preflight, and the error for which nothing is asked of
+// an API server that is another cluster's.
+func (g *preflight) ownAPI(ctx context.Context, side config.Cluster, api *kube.API) (console.Found[string], error) {
+	opened, err := dial(ctx, side)
+	if err != nil {
+		return console.NotFound[string](oneLine(err)), nil
+	}
+	defer opened.Close()
+	plain := g.view.Recoder.PlainOfStandby
+	if side.Name == g.pair.Primary.Name {
+		plain = g.view.Recoder.PlainOfPrimary
+	}
+	err = ownAPI(ctx, g.pair, side, api, opened.Client, g.view.Scope.RegistryPrefix(), plain)
+	var other notOwn
+	if errors.As(err, &other) {
+		return console.Found[string]{Known: true, Value: string(other)}, fmt.Errorf("its kubeconfig leads to another cluster")
+	}
+	return console.FoundIf("", err), nil
 }

@@ -128,6 +128,14 @@ sync: {exclude: [{resources: ["*.rbac.authorization.k8s.io"]}]}
 		t.Errorf("floor verify:\n%s", out)
 	}
 
+	// preflight fails, and tells nothing of the primary as if it were the standby's.
+	out := strings.Join(strings.Fields(command(wrong, remedy.Refused, "preflight")), " ")
+	for _, text := range []string{"which is another cluster's: its kube-system has the UID", "not checked CRDs and their versions: spb: its kubeconfig leads to another cluster"} {
+		if !strings.Contains(out, text) {
+			t.Errorf("preflight does not say %q:\n%s", text, out)
+		}
+	}
+
 	if err := round(right); err != nil {
 		t.Error(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
 		config config.Cluster
 		facts  *console.PreflightSide
 	}{{g.pair.Primary, &f.Primary}, {g.pair.Standby, &f.Standby}} {
-		done.Go(func() { g.api(ctx, side.config.Kubeconfig, side.facts) })
+		done.Go(func() { g.api(ctx, side.config, side.facts) })
 		done.Go(func() { g.network(ctx, side.facts) })
 	}
 	done.Wait()
@@ -84,11 +85,16 @@ func (g *preflight) floor(ctx context.Context, f console.PreflightFacts) console
 }
 
 // api asks a side's API server.
-func (g *preflight) api(ctx context.Context, kubeconfig string, side *console.PreflightSide) {
+func (g *preflight) api(ctx context.Context, config config.Cluster, side *console.PreflightSide) {
 	var api *kube.API
 	err := errors.New("kubeconfig is not set")
-	if kubeconfig != "" {
-		api, err = kube.Open(kubeconfig)
+	if config.Kubeconfig != "" {
+		api, err = kube.Open(config.Kubeconfig)
+	}
+	side.OwnAPI = console.NotFound[string](fmt.Sprint(err))
+	if err == nil {
+		side.APIAddress = api.Address()
+		side.OwnAPI, err = g.ownAPI(ctx, config, api)
 	}
 	if err != nil {
 		why := oneLine(err)
@@ -98,7 +104,6 @@ func (g *preflight) api(ctx context.Context, kubeconfig string, side *console.Pr
 		side.PullSecrets, side.UsedSecrets = console.NotFound[map[string]string](why), console.NotFound[[]string](why)
 		return
 	}
-	side.APIAddress = api.Address()
 	side.Kubernetes = console.FoundIf(api.Version(ctx))
 	side.Flags = console.FoundIf(api.ServerFlags(ctx))
 	issuer, keys, err := api.Signers(ctx)

@@ -162,7 +162,7 @@ access: {address: platform.example.com, names: [spb.example.com], ports: [%s, %d
 		t.Errorf("exit status %d, want %d\n%s%s", code, remedy.Refused, &stdout, &stderr)
 	}
 	var said console.Preflight
-	if err := json.Unmarshal(stdout.Bytes(), &said); err != nil || said.State != console.CheckFail || len(said.Lines) < 17 {
+	if err := json.Unmarshal(stdout.Bytes(), &said); err != nil || said.State != console.CheckFail || len(said.Lines) < 18 {
 		t.Errorf("%v: %s", err, &stdout)
 	}
 
@@ -197,6 +197,7 @@ access: {address: platform.example.com, names: [spb.example.com], ports: [%s, %d
 		"objects-one-sided":    {console.CheckWarn, "on spb only"},
 		"objects-replaced":     {console.CheckWarn, "7 objects of spb have the name of another on moscow"},
 		"revision-floor":       {console.CheckWarn, "no revision floor"},
+		"api-of-etcd":          {console.CheckOK, "reads the etcd of its side"},
 		"api-server-flags":     {console.CheckWarn, "--feature-gates: A=true on moscow, A=false on spb"},
 		"crd-versions":         {console.CheckWarn, "spbs.example.com"},
 		"service-account-keys": {console.CheckOK, "the same 1 keys"},
