@@ -113,7 +113,7 @@ func (g *preflight) ownAPI(ctx context.Context, side config.Cluster, api *kube.A
 	err = ownAPI(ctx, g.pair, side, api, opened.Client, g.view.Scope.RegistryPrefix(), plain)
 	var other notOwn
 	if errors.As(err, &other) {
-		return console.Found[string]{Known: true, Value: string(other)}, fmt.Errorf("its kubeconfig leads to another cluster")
+		return console.Found[string]{Known: true, Value: string(other)}, errors.New("its kubeconfig leads to another cluster")
 	}
 	return console.FoundIf("", err), nil
 }
