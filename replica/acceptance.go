@@ -35,9 +35,14 @@ func acceptanceOf(t *role.Trip) acceptance {
 
 func (a acceptance) clone() acceptance { return acceptance{a.through, maps.Clone(a.left), a.dooms} }
 
+// covers reports whether one more deletion was accepted.
+func (a acceptance) covers(resource string, revision kv.Revision) bool {
+	return revision <= a.through && a.left[resource] != 0
+}
+
 // spend takes one deletion from what was accepted; false where it was not.
 func (a acceptance) spend(resource string, revision kv.Revision) bool {
-	if revision > a.through || a.left[resource] == 0 {
+	if !a.covers(resource, revision) {
 		return false
 	}
 	a.left[resource]--

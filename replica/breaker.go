@@ -192,6 +192,15 @@ func (b *breaker) doomed(key string, revision kv.Revision, now time.Time) {
 	if b.limits.off() {
 		return
 	}
+	for i, d := range b.dooms {
+		if d.revision > revision { // a scout was ahead
+			b.dooms = slices.Insert(b.dooms, i, doom{key, revision, now})
+			return
+		}
+		if d.key == key && d.revision == revision {
+			return
+		}
+	}
 	b.dooms = append(b.dooms, doom{key, revision, now})
 }
 
@@ -357,4 +366,23 @@ func (b *breaker) let(dooms []doom, along tolls, now time.Time) {
 			b.note(resource, key, revision, now)
 		}
 	}
+}
+
+// waits reports whether deletions wait for others to come.
+func (b *breaker) waits() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.bursts {
+		if r.waiting > 0 && !r.flowing {
+			return true
+		}
+	}
+	return false
+}
+
+// accepts reports whether one more deletion was accepted.
+func (b *breaker) accepts(resource string, revision kv.Revision) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accepted.covers(resource, revision)
 }

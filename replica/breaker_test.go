@@ -172,6 +172,18 @@ func TestDoomIsWeighedBeforeItIsApplied(t *testing.T) {
 	b.want(everything, 0)
 }
 
+// A scout tells of dooms before their turn; then they come once more.
+func TestDoomsAreWeighedOnceAndInOrder(t *testing.T) {
+	b := newBreakerTest(t, 0)
+	for _, revision := range []kv.Revision{150, 140, 150} {
+		b.doomed(fmt.Sprint("/registry/namespaces/", revision), revision, b.now)
+	}
+	g := b.gate(b.checkpoint, b.now)
+	if len(g.weigh) != 1 || len(g.weigh[0].dooms) != 2 || g.through != 139 || g.weigh[0].from != 140 || g.weigh[0].through != 150 {
+		t.Errorf("%+v", g)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	limits := newBreakerTest(t, 0).limits
 	for _, tc := range []struct {

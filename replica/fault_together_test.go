@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Namespaces that are deleted together are one loss, however small each is, in
@@ -159,4 +161,25 @@ func TestAcceptanceOfANamespaceEndsInAResyncToo(t *testing.T) {
 	if p.marked(t, "/registry/namespaces/") != 0 {
 		t.Error("the mark has reached the standby")
 	}
+}
+
+// A burst that does not fit into the queue is judged as a whole all the same.
+func TestBurstLargerThanTheQueueIsJudgedWhole(t *testing.T) {
+	p := teams(t, 1, 1000)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	mark := fmt.Sprintf(`"metadata":{"deletionTimestamp":"2026-01-02T03:04:05Z","finalizers":[%q],`, strings.Repeat("x", 40_000))
+	for first := 0; first < 1000; first += 20 {
+		p.eachOfTeam(t, 0, first, first+20, func(key, value string) clientv3.Op {
+			return clientv3.OpPut(key, strings.Replace(value, `"metadata":{`, mark, 1))
+		})
+	}
+	s := d.wait(t, "the breaker to trip", tripped)
+	mustTripOn(t, s.Err, "1,000 of 1,000 "+teamMachines)
+	if n := p.marked(t, machineDir); n != 0 {
+		t.Errorf("%d Machines are being deleted on the standby", n)
+	}
+	p.answer(t, p.standingTrip(t), true)
+	p.quiet(t)
+	p.mustEqual(t)
 }

@@ -39,17 +39,10 @@ func (q *queue) signal() {
 
 // push adds the changes of whole revisions, and waits while the queue is full.
 func (q *queue) push(ctx context.Context, changes []kv.Change, through kv.Revision) error {
-	q.mu.Lock()
-	for q.bytes > queueBytes {
-		changed := q.changed
-		q.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		q.mu.Lock()
+	if err := q.room(ctx); err != nil {
+		return err
 	}
+	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(changes) == 0 && through == q.through {
 		return nil
@@ -59,6 +52,30 @@ func (q *queue) push(ctx context.Context, changes []kv.Change, through kv.Revisi
 	q.through = through
 	q.signal()
 	return nil
+}
+
+// full reports whether push would wait.
+func (q *queue) full() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes > queueBytes
+}
+
+// room waits while the queue is full. Only one goroutine pushes.
+func (q *queue) room(ctx context.Context) error {
+	for {
+		q.mu.Lock()
+		full, changed := q.bytes > queueBytes, q.changed
+		q.mu.Unlock()
+		if !full {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // close lets the reader see err after everything that was pushed.

@@ -39,6 +39,7 @@ type stream struct {
 	census   census
 	marked   map[string]struct{}                          // objects known to be marked for deletion
 	before   map[source.At]bool                           // see lookUpMarks
+	ahead    bool                                         // this is a scout; see push
 	settled  func(kv.Revision)                            // nothing in scope is outstanding up to this revision
 	mend     func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
 	wounded  <-chan struct{}                              // there is something to mend
@@ -61,7 +62,8 @@ func (s *stream) run(ctx context.Context) error {
 	go func() {
 		defer close(watching)
 		begin, end := s.view.Range()
-		q.close(source.Follow(ctx, s.primary, source.Span{Begin: begin, End: end, From: from + 1, IgnoreProgress: s.distrust}, func(e source.Events) error {
+		span := source.Span{Begin: begin, End: end, From: from + 1, IgnoreProgress: s.distrust}
+		q.close(source.Follow(ctx, s.primary, span, func(e source.Events) error {
 			wanted, err := s.wanted(ctx, e.Changes)
 			if err != nil {
 				if n := len(wanted); n > 0 && q.push(ctx, wanted, wanted[n-1].Revision) != nil {
@@ -70,7 +72,7 @@ func (s *stream) run(ctx context.Context) error {
 				return err
 			}
 			s.heard(e.Through)
-			return q.push(ctx, wanted, e.Through)
+			return s.push(ctx, q, span, wanted, e.Through)
 		}))
 	}()
 	err := s.drain(ctx, q)

@@ -255,6 +255,7 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 	}
 	resource, now := k.GroupResource(), time.Now()
 	switch {
+	case s.ahead && s.breaker.accepts(resource, c.Revision): // spent when its turn comes
 	case c.Delete:
 		delete(s.marked, c.Key) // another one may get its name
 		s.breaker.lost(resource, c.Key, c.Revision, now)
