@@ -9,9 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
+	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/role"
 )
 
@@ -39,7 +41,8 @@ the standby, understudy check names the objects, and it takes one of two answers
                     understudy repair deletes it.
 
 Exit status: 0 replication goes on, also where it was not stopped; 4 the breaker
-has stopped it, and neither answer was given, or one was given and it has not; 5 the breaker has seen something else
+has stopped it, and neither answer was given, or one was given and it has not, or
+it has for another primary than the configured one; 5 the breaker has seen something else
 meanwhile, or somebody else has answered.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -105,9 +108,13 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 		return &remedy.Error{Op: "resume", Err: fmt.Errorf("the breaker has stopped replication: %s", trip),
 			Remedy: "understudy check names the objects; " + role.AnswerRemedy, Code: remedy.Refused}
 	case trip != nil:
+		now, err := primaryNow(ctx, app, pair, trip.SourceClusterID)
+		if err != nil {
+			return err
+		}
 		r.losses = trip.What()
-		r.Breaker, r.Answer = trip.String(), &role.Answer{Accept: opts.accept, Through: max(trip.Through, primaryNow(ctx, app, pair)), By: whoami(), At: time.Now().UTC()}
-		err := role.AnswerTrip(ctx, standby.Client, *trip, *r.Answer)
+		r.Breaker, r.Answer = trip.String(), &role.Answer{Accept: opts.accept, Through: max(trip.Through, now), By: whoami(), At: time.Now().UTC()}
+		err = role.AnswerTrip(ctx, standby.Client, *trip, *r.Answer)
 		if errors.Is(err, role.ErrTripChanged) {
 			return &remedy.Error{Op: "answer the breaker", Err: err, Remedy: "understudy status, then again", Code: remedy.LostRace}
 		}
@@ -123,17 +130,23 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 	return opts.output.write(stdout, r)
 }
 
-// primaryNow is the primary's revision; 0 where it does not answer, and then the
-// answer reaches no further than what the breaker saw.
-func primaryNow(ctx context.Context, app *app, pair *config.Pair) kv.Revision {
+// primaryNow is the revision of the primary that the breaker's trip is about; 0
+// where it does not answer, and then the answer reaches no further than what the
+// breaker saw. Another cluster's revision would let the answer reach anywhere.
+func primaryNow(ctx context.Context, app *app, pair *config.Pair, clusterID string) (kv.Revision, error) {
 	primary, err := dial(ctx, pair.Primary)
 	if err == nil {
 		defer primary.Close()
 		id, idErr := primary.Identify(ctx, pair.Sync.Prefix)
-		if err = idErr; err == nil {
-			return id.Revision
+		if err = idErr; err == nil && cluster.FormatID(id.ID) != clusterID {
+			return 0, &remedy.Error{Op: "answer the breaker",
+				Err:    fmt.Errorf("%w: it was stopped for %s, the configured primary is %s", replica.ErrOtherSource, clusterID, cluster.FormatID(id.ID)),
+				Remedy: "check the endpoints of primary in the config; nothing was written", Code: remedy.Refused}
+		}
+		if err == nil {
+			return id.Revision, nil
 		}
 	}
 	app.log.Warn("the primary does not answer; what it deleted after the breaker looked is not covered", "error", err)
-	return 0
+	return 0, nil
 }
