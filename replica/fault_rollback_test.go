@@ -322,3 +322,33 @@ func TestPrimaryRestoredWhileTheBreakerWaits(t *testing.T) {
 		})
 	}
 }
+
+// A key that was put and deleted last leaves the witness before it in its place.
+func TestPrimaryRestoredFromBeforeADeletedKeyHalts(t *testing.T) {
+	slow(t)
+	t.Parallel()
+	p := newPair(t)
+	p.write(t, 30)
+	saved := saveData(t, p.primary)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	put(t, p.primary.Client(), "/registry/secrets/prod/precious", configMap(7)) // lost by the restore
+	for _, key := range []string{"/registry/configmaps/prod/tmp-1", "/registry/configmaps/prod/tmp-2"} {
+		put(t, p.primary.Client(), key, configMap(1))
+		p.quiet(t)
+		remove(t, p.primary.Client(), key)
+		p.quiet(t)
+	}
+	d.stop(t)
+	rollBack(t, p.primary, saved)
+	for i := range 60 {
+		put(t, p.primary.Client(), "/registry/leases/kube-node-lease/n1", configMap(i))
+	}
+	_, err := p.new(t).Once(t.Context())
+	if !errors.Is(err, replica.ErrPrimaryRolledBack) || !strings.Contains(err.Error(), "precious") {
+		t.Errorf("it goes on: %v", err)
+	}
+	if _, there := get(t, p.standby.Client(), "/registry/secrets/prod/precious"); !there {
+		t.Error("the standby has lost the only copy")
+	}
+}

@@ -281,7 +281,7 @@ func (s *stream) drain(ctx context.Context, q *queue) error {
 func (s *stream) apply(ctx context.Context, q *queue, batch []kv.Change, reached kv.Revision, room sink.Room) (sink.Room, error) {
 	next := s.sink.Last().Checkpoint
 	next.SourceRevision, next.Time, next.Guarded = reached, time.Now().UTC(), s.guarded()
-	next.Witness = witnessOf(next.Witness, batch)
+	next.Witness, next.Spares = witnessesOf(next, batch)
 	began := time.Now()
 	err := s.write(ctx, batch, next)
 	switch {

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -11,19 +12,31 @@ import (
 	"github.com/understudy-dr/understudy/source"
 )
 
-// witnessOf is the witness after a batch of the primary's changes.
-func witnessOf(before *sink.Witness, batch []kv.Change) *sink.Witness {
-	witness := before
+// sparesMax is how many witnesses are kept beside the newest: what comes and goes
+// again, one after the other, must not leave the checkpoint without any.
+const sparesMax = 3
+
+// witnessesOf are the witnesses after a batch of the primary's changes: the keys
+// that were written last and still stand.
+func witnessesOf(before sink.Checkpoint, batch []kv.Change) (newest *sink.Witness, spares []sink.Witness) {
+	var all []sink.Witness
+	if before.Witness != nil {
+		all = append([]sink.Witness{*before.Witness}, before.Spares...)
+	}
 	for _, c := range batch {
-		switch {
-		case strings.HasPrefix(c.Key, sink.Root): // not the primary's
-		case !c.Delete:
-			witness = &sink.Witness{Key: c.Key, Revision: c.Revision}
-		case witness != nil && witness.Key == c.Key:
-			witness = nil
+		if strings.HasPrefix(c.Key, sink.Root) {
+			continue // not the primary's
+		}
+		all = slices.DeleteFunc(all, func(w sink.Witness) bool { return w.Key == c.Key })
+		if !c.Delete {
+			all = slices.Insert(all, 0, sink.Witness{Key: c.Key, Revision: c.Revision})
+			all = all[:min(len(all), 1+sparesMax)]
 		}
 	}
-	return witness
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return &all[0], all[1:]
 }
 
 // testify asks the primary about the witness of a checkpoint.

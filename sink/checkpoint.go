@@ -68,6 +68,8 @@ type Checkpoint struct {
 	// Witness is a key as the primary had it at SourceRevision. A primary that
 	// was restored from a backup and written since is known by it.
 	Witness *Witness `json:"witness,omitempty"`
+	// Spares are other keys written before it, the newest first, for when it is deleted.
+	Spares []Witness `json:"spares,omitempty"`
 }
 
 // Witness is a key and the primary's revision of its last write.
