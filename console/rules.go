@@ -89,12 +89,6 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
-	{AtRisk, "copying", func(f Facts) (string, string) {
-		if f.Checkpoint != nil && f.Checkpoint.Phase != Streaming {
-			return "a copy is under way; until it ends the standby equals the primary at no moment", statusAgain
-		}
-		return "", ""
-	}},
 	{AtRisk, "another-primary", func(f Facts) (string, string) {
 		if c := f.Checkpoint; c != nil && f.Primary.ClusterID != "" && c.SourceClusterID != f.Primary.ClusterID {
 			return fmt.Sprintf("the standby was filled from the cluster %s, but the primary is %s", c.SourceClusterID, f.Primary.ClusterID), "check primary.etcd.endpoints: " + configView
@@ -122,6 +116,15 @@ var rules = []rule{
 		return "", ""
 	}},
 	{AtRisk, "paused", func(f Facts) (string, string) { return f.judgePause(f.Now) }},
+	{AtRisk, "copying", func(f Facts) (string, string) {
+		switch {
+		case f.Checkpoint == nil || f.Checkpoint.Phase == Streaming:
+			return "", ""
+		case f.stands(): // what comes before says what to do
+			return "a copy has begun, and waits for that; until it ends the standby equals the primary at no moment", ""
+		}
+		return "a copy is under way; until it ends the standby equals the primary at no moment", statusAgain
+	}},
 	{AtRisk, "halted", func(f Facts) (string, string) {
 		if f.speaks() && f.Report.State == Halted && f.Breaker == "" {
 			return "replication has halted: " + f.Report.Error, f.Report.Remedy

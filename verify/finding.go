@@ -69,7 +69,7 @@ var problems = []struct {
 	{NoCheckpoint, "the standby has no checkpoint: nothing says that it holds the primary's objects",
 		"understudy sync"},
 	{CopyUnderWay, "a copy is under way: the standby equals the primary at no single revision",
-		"let it end: understudy sync --once, or wait for the daemon: understudy status --watch. With the primary gone the standby holds a mixture of two states"},
+		"let it end: understudy status says what it waits for. With the primary gone the standby holds a mixture of two states"},
 	{ScopeChanged, "the standby was filled with another scope than the one configured here",
 		"run the daemon with this configuration, so that it copies again: understudy sync"},
 	{FloorMissing, "the standby's etcd is not far enough above the primary's revision: API clients that move over hang or miss events",

@@ -106,7 +106,7 @@ func PointOf(resp *clientv3.GetResponse) (Point, error) {
 	}
 	if p.Checkpoint.Phase != sink.Streaming {
 		return Point{}, &NoPointError{Reason: "a copy is under way: the standby equals the primary at no single revision until it ends",
-			Hint: "wait for the copy to end: understudy status --watch"}
+			Hint: "understudy status says what the copy waits for"}
 	}
 	p.Source = p.Checkpoint.SourceRevision
 	return p, nil
