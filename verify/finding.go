@@ -25,6 +25,7 @@ type Problem string
 const (
 	NoCheckpoint     Problem = "no-checkpoint"
 	CopyUnderWay     Problem = "copy-under-way"
+	NothingThere     Problem = "nothing-replicated"
 	ScopeChanged     Problem = "scope-changed"
 	FloorMissing     Problem = "revision-floor-missing"
 	GarbageCollected Problem = "garbage-collected"
@@ -57,7 +58,9 @@ const (
 	NamespaceMissing Problem = "namespace-missing"
 	OwnersLeftOut    Problem = "owners-left-out"
 	OwnerLeftOut     Problem = "owner-left-out"
+	ClaimLeftOut     Problem = "claim-left-out"
 	VolumeReclaimed  Problem = "volume-reclaimed"
+	HeldMissing      Problem = "held-missing"
 	Held             Problem = "held"
 )
 
@@ -70,6 +73,10 @@ var problems = []struct {
 		"understudy sync"},
 	{CopyUnderWay, "a copy is under way: the standby equals the primary at no single revision",
 		"let it end: understudy status says what it waits for. With the primary gone the standby holds a mixture of two states"},
+	{NothingThere, "the standby has a checkpoint, and not one replicated object",
+		"is sync.prefix the API servers' --etcd-prefix? With the primary there: understudy check, understudy repair --apply. With the primary gone this standby is empty: restore a backup"},
+	{HeldMissing, "are not there, though the originals that they were held from are: they have been deleted",
+		"understudy check; with the primary there: understudy repair --apply. With the primary gone the original is the last copy: etcdctl get /understudy/held/KEY"},
 	{ScopeChanged, "the standby was filled with another scope than the one configured here",
 		"run the daemon with this configuration, so that it copies again: understudy sync"},
 	{FloorMissing, "the standby's etcd is not far enough above the primary's revision: API clients that move over hang or miss events",
@@ -128,6 +135,8 @@ var problems = []struct {
 	{OwnersLeftOut, "exist on the primary only: the scope leaves all their owners out, so the garbage collector would delete them",
 		"take their owners into the scope: sync.include"},
 	{OwnerLeftOut, "reach the standby without the references to owners that the scope leaves out", ""},
+	{ClaimLeftOut, "exist on the primary only: they are volumes, and go with their claims, which the scope leaves out",
+		"to have them, take their claims into the scope: sync.include"},
 	{Held, "are held: inert until they are released", ""},
 }
 

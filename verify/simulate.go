@@ -94,6 +94,7 @@ func simulateOnce(ctx context.Context, standby *clientv3.Client, sc *scope.Scope
 		return Simulation{}, err
 	}
 	sim.conclude()
+	sim.judgeCopy(result.Checkpoint)
 	result.Objects, result.Replicated = int64(len(sim.objects)), sim.replicated
 	result.Findings = sim.findings.sorted()
 	return result, nil

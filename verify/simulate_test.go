@@ -116,7 +116,7 @@ func TestSimulateAManagementCluster(t *testing.T) {
 		t.Error("two simulations of one revision differ")
 	}
 
-	s.put(s.sides.Standby, scope.HeldKey("/registry/cluster.x-k8s.io/clusters/a/b"), []byte("{}"))
+	s.put(s.sides.Standby, scope.HeldKey(keyBelow(t, keys, "/registry/cluster.x-k8s.io/clusters/")), []byte("{}"))
 	set := keyBelow(t, keys, "/registry/cluster.x-k8s.io/machinesets/")
 	s.remove(s.sides.Standby, set)
 	s.put(s.sides.Standby, keyBelow(t, keys, "/registry/configmaps/clusters-"), []byte(`{"apiVersion":"v1","kind":"Con`))
@@ -143,6 +143,28 @@ func TestSimulateWithoutAStandby(t *testing.T) {
 	s.sides.Standby.Close()
 	if sim, err := Simulate(t.Context(), s.sides.Standby, newView(t, nil, nil).Scope, SimulateOptions{}); err == nil {
 		t.Errorf("no error, but %+v", sim)
+	}
+}
+
+// A standby that has a checkpoint and lacks what it stands for, all of it or an
+// object whose original is kept, is no standby: that is red, never green.
+func TestSimulateFindsThatNothingIsThere(t *testing.T) {
+	s := &stage{t, Sides{Standby: testkit.StartEtcd(t).Client()}}
+	view := newView(t, nil, nil)
+	s.putCheckpoint(sink.Checkpoint{SourceClusterID: "abc", SourceRevision: 7, Phase: sink.Streaming, ScopeHash: view.Scope.Hash()})
+	low := func(kv.Revision, kv.Revision) bool { return false }
+	for _, want := range [][]string{{"red nothing-replicated 1"}, {"red held-missing 1", "info held 1"}} {
+		sim, err := Simulate(t.Context(), s.sides.Standby, view.Scope, SimulateOptions{LowFloor: low})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := sim.summary(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		key, value := configMap(1)
+		s.put(s.sides.Standby, "/registry/namespaces/prod", object("Namespace", "", "prod", ""))
+		s.put(s.sides.Standby, key, value)
+		s.put(s.sides.Standby, scope.HeldPrefix+"/registry/deployments/prod/web", []byte("{}"))
 	}
 }
 
