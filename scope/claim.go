@@ -4,11 +4,11 @@ import "github.com/understudy-dr/understudy/registry"
 
 var claimRef = []registry.Path{{"spec", "claimRef", "namespace"}, {"spec", "claimRef", "name"}}
 
-// claimLeftOut reports whether an object is a PersistentVolume whose claim the
+// ClaimLeftOut reports whether an object is a PersistentVolume whose claim the
 // scope leaves out. The standby's controllers would not find the claim, call the
 // volume released and reclaim it: delete it, and what is stored in it, which is
 // the primary's. One whose claim depends on its own metadata counts as in.
-func (s *Scope) claimLeftOut(k registry.Key, plain []byte) bool {
+func (s *Scope) ClaimLeftOut(k registry.Key, plain []byte) bool {
 	if k.Group != "" || k.Resource != "persistentvolumes" {
 		return false
 	}

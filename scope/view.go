@@ -269,7 +269,7 @@ func (v *View) read(key string, parsed registry.Key, verdict Verdict, plain []by
 	if verdict == AskObject {
 		verdict = v.Scope.Object(key, meta)
 	}
-	orphaned := verdict == In && (v.Scope.Orphaned(key, meta) || v.Scope.claimLeftOut(parsed, plain))
+	orphaned := verdict == In && (v.Scope.Orphaned(key, meta) || v.Scope.ClaimLeftOut(parsed, plain))
 	return Object{In: verdict == In && !orphaned, Orphaned: orphaned, Meta: meta, Plain: plain}, nil
 }
 

@@ -17,8 +17,8 @@ import (
 // LeftOut are the objects of the primary whose owners the scope leaves out.
 type LeftOut struct {
 	Revision kv.Revision // of the primary; it was read at it
-	// Findings are OwnersLeftOut, for objects that are not replicated for it,
-	// and OwnerLeftOut, for those that only lose the references to these owners.
+	// Findings are OwnersLeftOut and ClaimLeftOut, for objects that are not
+	// replicated for it, and OwnerLeftOut, for those that only lose the references to these owners.
 	Findings []Finding
 }
 
@@ -72,22 +72,29 @@ func leftOut(found *findings, view *scope.View, p kv.Pair) {
 	if err != nil {
 		return
 	}
+	k, _ := registry.ParseKey(view.Scope.RegistryPrefix(), p.Key) // only objects have owners, or a claim
 	switch {
+	case object.Orphaned && view.Scope.ClaimLeftOut(k, object.Plain):
+		found.add(ClaimLeftOut, Info, k.GroupResource(), itemOf(k, p.Key, object.Meta), func() string { return "its claim is out of scope" })
 	case object.Orphaned:
-		noteOwners(found, OwnersLeftOut, Yellow, view, p.Key, object.Meta, object.Meta.Owners)
+		noteOwners(found, OwnersLeftOut, Yellow, k, p.Key, object.Meta, object.Meta.Owners)
 	case len(object.Dropped) > 0:
-		noteOwners(found, OwnerLeftOut, Info, view, p.Key, object.Meta, object.Dropped)
+		noteOwners(found, OwnerLeftOut, Info, k, p.Key, object.Meta, object.Dropped)
 	}
 }
 
-// noteOwners notes an object with those of its owners that are out of scope.
-func noteOwners(found *findings, problem Problem, severity Severity, view *scope.View, key string, m registry.Meta, out []registry.Owner) {
-	k, _ := registry.ParseKey(view.Scope.RegistryPrefix(), key) // only objects have owners
+// itemOf names an object for people.
+func itemOf(k registry.Key, key string, m registry.Meta) Item {
 	name := k.Name
 	if k.Namespace != "" {
 		name = k.Namespace + "/" + name
 	}
-	found.add(problem, severity, k.GroupResource(), Item{Key: key, Object: m.Kind + " " + name}, func() string {
+	return Item{Key: key, Object: m.Kind + " " + name}
+}
+
+// noteOwners notes an object with those of its owners that are out of scope.
+func noteOwners(found *findings, problem Problem, severity Severity, k registry.Key, key string, m registry.Meta, out []registry.Owner) {
+	found.add(problem, severity, k.GroupResource(), itemOf(k, key, m), func() string {
 		var names []string
 		for _, owner := range out {
 			names = append(names, owner.Kind+" "+owner.Name)

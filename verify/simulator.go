@@ -94,7 +94,7 @@ func (s *simulator) add(p kv.Pair) {
 	if err == nil && plain != nil {
 		meta, err = registry.ReadMeta(plain)
 	}
-	o.in = s.inScope(p.Key, meta)
+	o.in = s.inScope(key, p.Key, meta, plain)
 	if err == nil && plain != nil {
 		o.take(meta, s.intern)
 		err = s.readBody(key, &o, plain)
@@ -133,12 +133,12 @@ func (s *simulator) read(r *resource, p kv.Pair) ([]byte, error) {
 }
 
 // inScope decides as the copy does. An unreadable object has no metadata.
-func (s *simulator) inScope(key string, meta registry.Meta) bool {
+func (s *simulator) inScope(k registry.Key, key string, meta registry.Meta, plain []byte) bool {
 	verdict := s.scope.Key(key)
 	if verdict == scope.AskObject {
 		verdict = s.scope.Object(key, meta)
 	}
-	return verdict == scope.In && !s.scope.Orphaned(key, meta)
+	return verdict == scope.In && !s.scope.Orphaned(key, meta) && !s.scope.ClaimLeftOut(k, plain)
 }
 
 func (s *simulator) resource(key registry.Key) *resource {

@@ -3,6 +3,8 @@ package verify
 import (
 	"fmt"
 	"testing"
+
+	"github.com/understudy-dr/understudy/kv"
 )
 
 // The controllers reclaim a volume whose claim is gone, and what is stored in it.
@@ -20,4 +22,23 @@ func TestSimulateVolumes(t *testing.T) {
 		"red volume-reclaimed PersistentVolume gone: its claim prod/gone (uid c-gone) is not there",
 		"red volume-reclaimed PersistentVolume other: its claim prod/other (uid c-before) is not there",
 	})
+}
+
+// The standby's own volume, whose own claim is out of scope and gone, is its own
+// business: it blocks no promotion.
+func TestSimulateOwnVolume(t *testing.T) {
+	own := thing{key: "persistentvolumes/own", kind: "v1 PersistentVolume", uid: "v-own",
+		body: `{"spec":{"persistentVolumeReclaimPolicy":"Delete","claimRef":{"kind":"PersistentVolumeClaim","namespace":"kube-system","name":"c","uid":"c"}}}`}
+	compareFindings(t, []thing{prod, own}, nil, []string{"info own volume-reclaimed PersistentVolume own: its claim kube-system/c (uid c) is not there"})
+}
+
+// A volume goes with its claim. It has no owners, and none to take in.
+func TestVolumeIsLeftOutWithItsClaim(t *testing.T) {
+	found := newFindings(0)
+	leftOut(found, newView(t, nil, nil), kv.Pair{Key: "/registry/persistentvolumes/v",
+		Value: []byte(`{"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"v","uid":"u"},"spec":{"claimRef":{"namespace":"default","name":"c","uid":"w"}}}`)})
+	all := found.sorted()
+	if len(all) != 1 || all[0].Problem != "claim-left-out" || all[0].Items[0].Object != "PersistentVolume v" || all[0].Items[0].Why != "its claim is out of scope" {
+		t.Errorf("%+v", all)
+	}
 }
