@@ -355,6 +355,43 @@ func TestKeyDeletedOnBothSidesStaysDeleted(t *testing.T) {
 	})
 }
 
+// The primary deletes a definition, and an owner in the foreground. The standby's
+// controllers may be faster with what goes along; that is not put back only to be
+// deleted again.
+func TestWhatThePrimaryIsAboutToDeleteIsNotPutBack(t *testing.T) {
+	p := newPair(t)
+	const (
+		owner, dependent = "/registry/configmaps/prod/owner", "/registry/secrets/prod/dependent"
+		machine          = machineDir + "prod/m"
+		owning           = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{%s"name":"owner","namespace":"prod","uid":"o"}}`
+	)
+	client := p.primary.Client()
+	put(t, client, machinesCRD, definition(false))
+	put(t, client, machine, `{"apiVersion":"cluster.x-k8s.io/v1beta1","kind":"Machine","metadata":{"name":"m","namespace":"prod","uid":"m"}}`)
+	put(t, client, owner, fmt.Sprintf(owning, ""))
+	put(t, client, dependent, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"dependent","namespace":"prod","uid":"d","ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"owner","uid":"o"}]}}`)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	put(t, client, machinesCRD, definition(true))
+	put(t, client, owner, fmt.Sprintf(owning, `"deletionTimestamp":"2026-01-02T03:04:05Z","finalizers":["foregroundDeletion"],`))
+	p.quiet(t)
+	began := revision(t, p.standby.Client())
+	remove(t, p.standby.Client(), machine)
+	remove(t, p.standby.Client(), dependent)
+	d.wait(t, "both to be judged", func(s replica.State) bool { return s.Drift.Pending == 2 || s.Drift.Repaired > 0 })
+	remove(t, client, machine)
+	remove(t, client, dependent)
+	p.quiet(t)
+	d.counts(t, p, 0, 0, 0, 0)
+	for _, key := range []string{machine, dependent} {
+		p.history(t, key, began+1, revision(t, p.standby.Client()), func(e *clientv3.Event) {
+			if e.Type == clientv3.EventTypePut {
+				t.Errorf("%s was brought back", e.Kv.Key)
+			}
+		})
+	}
+}
+
 // The primary deletes a key at any moment of its repair: it is gone in the end.
 func TestPrimaryDeletesWhileItIsRepaired(t *testing.T) {
 	slow(t)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
@@ -44,9 +45,9 @@ func readKeys(ctx context.Context, client *clientv3.Client, keys []string) (map[
 }
 
 // foresee marks the objects that the primary is about to delete by itself, so
-// that the standby's controllers were only faster: it is deleting them or their
-// namespace, or their owners are gone there and its garbage collector is to
-// follow. Put back, they would be deleted on the standby again and again until then.
+// that the standby's controllers were only faster: it is deleting them, their
+// namespace or the definition of their kind, or their owners are gone there, or wait
+// for them to go first, and its garbage collector is to follow. Put back, they would be deleted on the standby again and again until then.
 func (m *mender) foresee(ctx context.Context, scenes []scene) error {
 	asked := map[string]bool{}
 	for i := range scenes {
@@ -87,10 +88,7 @@ func (m *mender) metaOfPrimary(p kv.Pair) registry.Meta {
 
 // fateKeys are the keys of the primary that decide whether an object lives on.
 func fateKeys(s *scope.Scope, key string, object registry.Meta) []string {
-	var keys []string
-	if namespace := namespaceKey(s, key); namespace != "" {
-		keys = append(keys, namespace)
-	}
+	keys := takers(s, key)
 	for _, o := range object.Owners {
 		places, proof := s.OwnerKeys(key, o)
 		keys = append(keys, places...)
@@ -104,7 +102,7 @@ func fateKeys(s *scope.Scope, key string, object registry.Meta) []string {
 // dying reports whether a primary with these objects is about to delete the one
 // at key. It is pure, and says no where it cannot tell.
 func dying(s *scope.Scope, key string, object registry.Meta, primary map[string]registry.Meta) bool {
-	if object.Deleting || primary[namespaceKey(s, key)].Deleting {
+	if object.Deleting || slices.ContainsFunc(takers(s, key), func(taker string) bool { return primary[taker].Deleting }) {
 		return true
 	}
 	gone := func(o registry.Owner) bool {
@@ -114,18 +112,26 @@ func dying(s *scope.Scope, key string, object registry.Meta, primary map[string]
 		}
 		return !slices.ContainsFunc(places, func(place string) bool {
 			owner, there := primary[place]
-			return there && (owner.UID == o.UID || owner.Kind == "")
+			// One that goes in the foreground waits for its dependents to be deleted first.
+			last := owner.Deleting && slices.Contains(owner.Finalizers, metav1.FinalizerDeleteDependents)
+			return there && (owner.UID == o.UID && !last || owner.Kind == "")
 		})
 	}
 	return len(object.Owners) > 0 && !slices.ContainsFunc(object.Owners, func(o registry.Owner) bool { return !gone(o) })
 }
 
-// namespaceKey is where the namespace of the object at key is stored; "" for
-// an object in none.
-func namespaceKey(s *scope.Scope, key string) string {
+// takers are the keys of what takes the object at key along when it is deleted:
+// its namespace, and the definition of its kind.
+func takers(s *scope.Scope, key string) (keys []string) {
 	k, ok := registry.ParseKey(s.RegistryPrefix(), key)
-	if !ok || k.Namespace == "" {
-		return ""
+	if !ok {
+		return nil
 	}
-	return registry.Key{Resource: "namespaces", Name: k.Namespace}.Path(s.RegistryPrefix())
+	if k.Namespace != "" {
+		keys = append(keys, registry.Key{Resource: "namespaces", Name: k.Namespace}.Path(s.RegistryPrefix()))
+	}
+	if resource := k.GroupResource(); !registry.BuiltIn(resource) {
+		keys = append(keys, registry.Key{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions", Name: resource}.Path(s.RegistryPrefix()))
+	}
+	return keys
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"log/slog"
 	"testing"
 	"time"
@@ -134,24 +135,31 @@ func TestDying(t *testing.T) {
 		return more
 	}
 	for name, tc := range map[string]struct {
+		key     string // "" = key
 		object  registry.Meta
 		primary map[string]registry.Meta
 		want    bool
 	}{
-		"no owners":                    {primary: known},
-		"its owner is there":           {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: with(map[string]registry.Meta{place: {Kind: "Cluster", UID: "u"}})},
-		"its owner is gone":            {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: known, want: true},
-		"its owner is another one":     {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: with(map[string]registry.Meta{place: {Kind: "Cluster", UID: "v"}}), want: true},
-		"its owner cannot be read":     {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: with(map[string]registry.Meta{place: {}})},
-		"the guess is not proven":      {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: nil},
-		"one of two is there":          {object: registry.Meta{Owners: []registry.Owner{cluster, node}}, primary: with(map[string]registry.Meta{"/registry/namespaces/n": {Kind: "Namespace", UID: "w"}})},
-		"both are gone":                {object: registry.Meta{Owners: []registry.Owner{cluster, node}}, primary: known, want: true},
-		"it is being deleted":          {object: registry.Meta{Deleting: true}, want: true},
-		"its namespace is":             {primary: map[string]registry.Meta{"/registry/namespaces/prod": {Deleting: true}}, want: true},
-		"its namespace is there":       {primary: map[string]registry.Meta{"/registry/namespaces/prod": {}}},
-		"an owner of no kind and name": {object: registry.Meta{Owners: []registry.Owner{{UID: "u"}}}, primary: known},
+		"no owners":                {primary: known},
+		"its owner is there":       {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: with(map[string]registry.Meta{place: {Kind: "Cluster", UID: "u"}})},
+		"its owner is gone":        {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: known, want: true},
+		"its owner is another one": {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: with(map[string]registry.Meta{place: {Kind: "Cluster", UID: "v"}}), want: true},
+		"its owner cannot be read": {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: with(map[string]registry.Meta{place: {}})},
+		"the guess is not proven":  {object: registry.Meta{Owners: []registry.Owner{cluster}}, primary: nil},
+		"one of two is there":      {object: registry.Meta{Owners: []registry.Owner{cluster, node}}, primary: with(map[string]registry.Meta{"/registry/namespaces/n": {Kind: "Namespace", UID: "w"}})},
+		"both are gone":            {object: registry.Meta{Owners: []registry.Owner{cluster, node}}, primary: known, want: true},
+		"it is being deleted":      {object: registry.Meta{Deleting: true}, want: true},
+		"its namespace is":         {primary: map[string]registry.Meta{"/registry/namespaces/prod": {Deleting: true}}, want: true},
+		"its namespace is there":   {primary: map[string]registry.Meta{"/registry/namespaces/prod": {}}},
+		"its owner goes in the foreground": {object: registry.Meta{Owners: []registry.Owner{cluster}},
+			primary: with(map[string]registry.Meta{place: {Kind: "Cluster", UID: "u", Deleting: true, Finalizers: []string{"foregroundDeletion"}}}), want: true},
+		"its owner goes in the background": {object: registry.Meta{Owners: []registry.Owner{cluster}},
+			primary: with(map[string]registry.Meta{place: {Kind: "Cluster", UID: "u", Deleting: true, Finalizers: []string{"cluster.cluster.x-k8s.io"}}})},
+		"its definition is being deleted": {key: place, primary: map[string]registry.Meta{crd: {Deleting: true}}, want: true},
+		"its definition is there":         {key: place, primary: known},
+		"an owner of no kind and name":    {object: registry.Meta{Owners: []registry.Owner{{UID: "u"}}}, primary: known},
 	} {
-		if got := dying(s, key, tc.object, tc.primary); got != tc.want {
+		if got := dying(s, cmp.Or(tc.key, key), tc.object, tc.primary); got != tc.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
