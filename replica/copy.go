@@ -34,9 +34,10 @@ type copyJob struct {
 	witness          *sink.Witness
 	interrupted      []kv.Revision
 	breaker          Breaker
-	accepted         acceptance // what an operator has accepted to be deleted
-	keep             bool       // delete nothing, and mark nothing for deletion
-	buffer           int        // bytes of values to keep until their tree is known
+	accepted         acceptance            // what an operator has accepted to be deleted
+	keep             bool                  // delete nothing, and mark nothing for deletion
+	recorded, kept   func(key string) bool // see foreignKeys.has and wasKept; as of before the copy
+	buffer           int                   // bytes of values to keep until their tree is known
 	report           func(CopyProgress)
 
 	template              sink.Checkpoint // what every checkpoint of this copy has in common
@@ -60,13 +61,13 @@ type copyJob struct {
 	disk          *spill // nil = none
 	diskFailed    bool
 	log           *slog.Logger
-	surplus       []kv.Pair        // only on the standby, values included where they have to be looked at again
-	records       scope.Records    // left over: of objects that are no longer held, and do not stay as they are
-	outside       []string         // the standby's own, out of scope by their metadata alone
-	released      map[string]bool  // of the surplus: to be held again
-	sealed        map[string]error // the standby's values out of scope, by what they are sealed with: why its key does not open them; nil = it does
-	adopted       []string         // recorded as surplus, and the primary has them now
-	seen          kv.Revision      // of the standby: all that others created up to it has been looked at
+	surplus       []kv.Pair         // only on the standby, values included where they have to be looked at again
+	records       scope.Records     // left over: of objects that are no longer held, and do not stay as they are
+	outside       []string          // the standby's own, out of scope by their metadata alone
+	keptThere     map[string]string // of the surplus: what was the primary's; see sink.SurplusKept
+	sealed        map[string]error  // the standby's values out of scope, by what they are sealed with: why its key does not open them; nil = it does
+	adopted       []string          // recorded as surplus, and the primary has them now
+	seen          kv.Revision       // of the standby: all that others created up to it has been looked at
 }
 
 // copyWriters is how many transactions are under way at once. etcd gains from
@@ -106,8 +107,8 @@ func (j *copyJob) run(ctx context.Context) error {
 	if total, err := j.primary.Get(ctx, begin, clientv3.WithRange(end), clientv3.WithCountOnly(), clientv3.WithRev(int64(j.rev))); err == nil {
 		j.progress.Total = total.Count
 	}
-	known, released, err := readSurplus(ctx, j.standby)
-	j.released = released
+	known, kept, err := readSurplus(ctx, j.standby)
+	j.keptThere = kept
 	if err != nil {
 		return err
 	}
@@ -281,7 +282,7 @@ func (j *copyJob) onlyStandby(s *kv.Pair, t judged, known surplusSet) error {
 	case known.has(s):
 		delete(j.records, s.Key)
 		j.progress.Surplus++
-		if j.released[s.Key] {
+		if j.keptThere[s.Key] == sink.SurplusReleased {
 			return j.holdAgain(s, have)
 		}
 	case err == nil && isHerald(have.Meta):

@@ -169,7 +169,7 @@ func (l *ledger) noteOne(f finding, now time.Time) {
 	}
 	w := &wound{key: f.Key, revision: f.revision, incident: &incident}
 	// A deletion is compared with the primary even where it is only reported.
-	if incident.What == Deleted || l.policy.repairs(incident.What) {
+	if !f.kept && (incident.What == Deleted || l.policy.repairs(incident.What)) {
 		if l.await(w) {
 			incident.Outcome = Pending
 		} else if incident.What == Deleted {
@@ -178,7 +178,7 @@ func (l *ledger) noteOne(f finding, now time.Time) {
 	}
 	l.recent = append(l.recent, &incident)
 	l.recent = l.recent[max(0, len(l.recent)-recentDrift):]
-	if incident.What != Deleted {
+	if f.kept || incident.What != Deleted {
 		l.tell(w)
 	}
 }

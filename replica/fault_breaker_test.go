@@ -274,6 +274,68 @@ func TestStandbyIsGuardedWhileTheBreakerWaits(t *testing.T) {
 	p.mustHaveMachines(t, 1000)
 }
 
+// What the breaker holds back is what the standby has to have: the primary as it is
+// now has lost it, or changed it, and the stream stands still.
+func TestWhatTheBreakerHoldsBackIsGuarded(t *testing.T) {
+	p, d := fleet(t)
+	p.deleteMachines(t, 900)
+	p.mustTrip(t, d, "900 of 1,000")
+	put(t, p.primary.Client(), machineKey(950), machine(950, true))
+	for _, key := range []string{machineKey(3), machineKey(950)} {
+		before, _ := get(t, p.standby.Client(), key)
+		remove(t, p.standby.Client(), key)
+		testkit.Eventually(t, 10*time.Second, key+" to be put back", func() (bool, string) {
+			now, _ := get(t, p.standby.Client(), key)
+			return now == before, now
+		})
+	}
+	// Where the primary no longer keeps the checkpoint's revision, it is told at least.
+	compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+	remove(t, p.standby.Client(), machineKey(4))
+	d.wait(t, "a report", func(s replica.State) bool {
+		return s.Drift.Deleted == 3 && s.Drift.Recent[0].Key == machineKey(4) && s.Drift.Recent[0].Outcome == replica.Reported
+	})
+}
+
+// What a resync was told to keep stands on the standby alone: nobody can put it back,
+// so at least it is told when somebody deletes it, also by the daemon after this one.
+func TestDeletionOfWhatAResyncKeptIsTold(t *testing.T) {
+	p, d := fleet(t)
+	p.deleteMachines(t, 900)
+	p.answer(t, p.mustTrip(t, d, "900 of 1,000"), false)
+	d.wait(t, "the resync", func(s replica.State) bool {
+		return s.Phase == replica.Streaming && s.Resyncs[replica.ReasonOrdered] == 1
+	})
+	p.quiet(t)
+	told := func(key string, deleted int64) {
+		t.Helper()
+		remove(t, p.standby.Client(), key)
+		d.wait(t, "a report of "+key, func(s replica.State) bool {
+			return s.Drift.Deleted == deleted && s.Drift.Recent[0].Key == key && s.Drift.Recent[0].Outcome == replica.Reported
+		})
+	}
+	told(machineKey(3), 1)
+	p.guarded(t, revision(t, p.standby.Client()))
+	d.stop(t)
+	p.write(t, 10)
+	compact(t, p.primary.Client(), revision(t, p.primary.Client())) // another copy, which keeps what is on record
+	d = p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.quiet(t)
+	told(machineKey(4), 1)
+
+	// What somebody else creates, even under such a name, is theirs.
+	for _, key := range []string{machineKey(4), machineKey(5000)} {
+		put(t, p.standby.Client(), key, machine(4, false))
+		p.guarded(t, revision(t, p.standby.Client()))
+		remove(t, p.standby.Client(), key)
+	}
+	p.guarded(t, revision(t, p.standby.Client()))
+	if now := d.State().Drift; now.Deleted != 1 || now.Created != 2 {
+		t.Errorf("%+v", now)
+	}
+}
+
 // A first copy that was killed has no complete checkpoint to count from.
 func TestMassDeleteAfterAnUnfinishedFirstCopy(t *testing.T) {
 	p, d := fleet(t)

@@ -20,6 +20,7 @@ import (
 type foreignKeys struct {
 	mu   sync.Mutex
 	keys surplusSet
+	kept map[string]string // those of keys that were the primary's; see sink.SurplusKept
 	// guarded is the standby's revision up to which the record is complete. It
 	// is part of the checkpoint, for a daemon that dies takes its memory along.
 	guarded kv.Revision
@@ -43,7 +44,7 @@ func (f *foreignKeys) extend(from, through kv.Revision) {
 }
 
 func (f *foreignKeys) load(ctx context.Context, standby *clientv3.Client) error {
-	keys, _, err := readSurplus(ctx, standby)
+	keys, kept, err := readSurplus(ctx, standby)
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,15 @@ func (f *foreignKeys) load(ctx context.Context, standby *clientv3.Client) error 
 	for key, recorded := range keys { // the guard may have added to it meanwhile
 		f.keys[key] = max(f.keys[key], recorded)
 	}
+	f.kept = kept
 	return nil
+}
+
+// wasKept reports whether key was the primary's, and a copy was told to keep it.
+func (f *foreignKeys) wasKept(key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kept[key] != ""
 }
 
 // adopt reports whether key was recorded and is the primary's from now on; the
@@ -65,6 +74,7 @@ func (f *foreignKeys) adopt(key string) bool {
 	defer f.mu.Unlock()
 	_, recorded := f.keys[key]
 	delete(f.keys, key)
+	delete(f.kept, key)
 	return recorded
 }
 
@@ -98,10 +108,13 @@ func (f *foreignKeys) covers(key string, created kv.Revision) bool {
 }
 
 // add notes a record made after the given revision of the standby.
-func (f *foreignKeys) add(key string, after kv.Revision) {
+func (f *foreignKeys) add(key string, after kv.Revision, kept bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.keys[key] = max(f.keys[key], after)
+	if !kept {
+		delete(f.kept, key)
+	}
 }
 
 // RememberSurplus records keys that a check found only on the standby at its
@@ -180,10 +193,14 @@ func (s *session) remember(ctx context.Context, key string, since kv.Revision) e
 		if err != nil || past.ours || past.last == 0 {
 			return err
 		}
-		err = s.sink.Put(ctx, surplusKey(key), "", sink.Unchanged{Key: key, Revision: past.last})
+		value := ""
+		if s.foreign.wasKept(key) && s.foreign.covers(key, past.created) {
+			value = sink.SurplusKept // it is the same object still
+		}
+		err = s.sink.Put(ctx, surplusKey(key), value, sink.Unchanged{Key: key, Revision: past.last})
 		switch {
 		case err == nil:
-			s.foreign.add(key, max(since, past.last))
+			s.foreign.add(key, max(since, past.last), value == sink.SurplusKept)
 			return nil
 		case !errors.Is(err, sink.ErrChanged) || attempt == fitAttempts:
 			return fmt.Errorf("record %s as surplus: %w", key, err)

@@ -18,22 +18,31 @@ import (
 
 var errPrimarySilent = errors.New("the primary does not answer")
 
-// askPrimary reads keys of the primary, with little patience.
+// askPrimary reads keys of the primary, with little patience: as they are now; while
+// the breaker holds the stream back as of the checkpoint, which is what the standby
+// has to have until somebody has answered, if the primary still keeps that.
 func (m *mender) askPrimary(ctx context.Context, keys []string) (map[string]kv.Pair, error) {
 	attempt, cancel := context.WithTimeout(ctx, mendPatience)
 	defer cancel()
-	found, err := readKeys(attempt, m.primary, keys)
+	at := kv.Revision(0)
+	if m.stands {
+		at = m.sink.Last().SourceRevision
+	}
+	found, err := readKeys(attempt, m.primary, keys, at)
+	if errors.Is(err, source.ErrCompacted) {
+		found, err = readKeys(attempt, m.primary, keys, 0)
+	}
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%w: %w", errPrimarySilent, err)
 	}
 	return found, err
 }
 
-// readKeys reads keys as they are now.
-func readKeys(ctx context.Context, client *clientv3.Client, keys []string) (map[string]kv.Pair, error) {
+// readKeys reads keys as they were at a revision; 0 = now.
+func readKeys(ctx context.Context, client *clientv3.Client, keys []string, at kv.Revision) (map[string]kv.Pair, error) {
 	found := make(map[string]kv.Pair, len(keys))
 	for part := range slices.Chunk(keys, readAgainMax) {
-		pairs, err := source.Get(ctx, client, part, 0)
+		pairs, err := source.Get(ctx, client, part, at)
 		if err != nil {
 			return nil, err
 		}

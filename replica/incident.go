@@ -20,6 +20,7 @@ import (
 type finding struct {
 	Incident
 	revision kv.Revision // of the standby
+	kept     bool        // what only the standby had, for a copy was told to keep it: nobody can put it back
 	tended   bool        // deleted by the replication, or written by an operator's command
 }
 
@@ -98,7 +99,11 @@ func (s *session) judgeTransaction(ctx context.Context, writes []Write) (out []f
 	}
 	for _, w := range writes {
 		was, ok := before[w.Key]
-		i := incident(s.View, w, was.Value, ok, known, s.foreign.has(w.Key))
+		kept := !w.Created && s.foreign.wasKept(w.Key)
+		i := incident(s.View, w, was.Value, ok, known, s.foreign.has(w.Key) && !kept)
+		if kept && i.What != Deleted {
+			continue // no other is the primary's
+		}
 		if i.What == Changed && w.Created {
 			// The primary has it. It differs unless somebody has put it back.
 			differs, err := s.differs(ctx, w)
@@ -119,7 +124,7 @@ func (s *session) judgeTransaction(ctx context.Context, writes []Write) (out []f
 			}
 		}
 		if i.What != "" {
-			out = append(out, finding{Incident: i, revision: w.Revision})
+			out = append(out, finding{Incident: i, revision: w.Revision, kept: kept})
 		}
 	}
 	return out, nil

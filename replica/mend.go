@@ -77,7 +77,12 @@ func (m *mender) some(ctx context.Context, wounds []*wound, room sink.Room) erro
 	var unchanged []sink.Unchanged
 	size := 0
 	for i, w := range wounds {
-		switch scenes[i].verdict(m.view, w.incident.What, m.sink.Last().SourceRevision) {
+		verdict := scenes[i].verdict(m.view, w.incident.What, m.sink.Last().SourceRevision)
+		if m.stands && scenes[i].have.ModRevision == 0 && (verdict == nothing || verdict == overtaken) {
+			done[w] = Reported // no stream settles it, and it may have been the last copy
+			continue
+		}
+		switch verdict {
 		case waits:
 			left = append(left, w)
 			continue
@@ -151,7 +156,7 @@ func (m *mender) look(ctx context.Context, wounds []*wound) ([]scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	standby, err := readKeys(ctx, m.standby, keys)
+	standby, err := readKeys(ctx, m.standby, keys, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read what is to be repaired on the standby: %w", err)
 	}

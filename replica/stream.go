@@ -43,6 +43,7 @@ type stream struct {
 	settled  func(kv.Revision)                            // nothing in scope is outstanding up to this revision
 	mend     func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
 	wounded  <-chan struct{}                              // there is something to mend
+	stands   bool                                         // the breaker holds it back until somebody answers
 }
 
 // applied is one transaction that went through.

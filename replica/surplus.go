@@ -90,7 +90,11 @@ func (j *copyJob) wrote(p, s kv.Pair) bool {
 func (j *copyJob) recordSurplus(ctx context.Context) error {
 	var records []kv.Change
 	for _, p := range j.surplus {
-		records = append(records, kv.Change{Key: surplusKey(p.Key), Value: []byte{}, Revision: j.rev})
+		value := []byte{}
+		if j.kept(p.Key) || j.keep && !j.recorded(p.Key) {
+			value = []byte(sink.SurplusKept)
+		}
+		records = append(records, kv.Change{Key: surplusKey(p.Key), Value: value, Revision: j.rev})
 	}
 	for _, key := range j.outside {
 		records = append(records, kv.Change{Key: surplusKey(key), Value: []byte{}, Revision: j.rev})
@@ -110,21 +114,22 @@ func (j *copyJob) recordSurplus(ctx context.Context) error {
 
 func surplusKey(key string) string { return sink.SurplusPrefix + key }
 
-// readSurplus reads the record, and which of the keys were held and are released.
-func readSurplus(ctx context.Context, standby *clientv3.Client) (set surplusSet, released map[string]bool, err error) {
-	set, released = surplusSet{}, map[string]bool{}
+// readSurplus reads the record: when each key was written to it, and what it says
+// of those that were the primary's.
+func readSurplus(ctx context.Context, standby *clientv3.Client) (set surplusSet, kept map[string]string, err error) {
+	set, kept = surplusSet{}, map[string]string{}
 	err = source.Each(ctx, standby, sink.SurplusPrefix, kv.PrefixEnd(sink.SurplusPrefix), 0, func(p kv.Pair) error {
 		key := strings.TrimPrefix(p.Key, sink.SurplusPrefix)
 		set[key] = p.ModRevision
-		if string(p.Value) == sink.SurplusReleased {
-			released[key] = true
+		if len(p.Value) > 0 {
+			kept[key] = string(p.Value)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the record of surplus keys: %w", err)
 	}
-	return set, released, nil
+	return set, kept, nil
 }
 
 // holdAgain makes an object inert that was kept when the primary lost it, held,

@@ -119,6 +119,7 @@ func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() er
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	st := s.newStream()
+	st.stands = true
 	for said := false; ; {
 		trip, err := role.ReadTrip(ctx, s.standby)
 		s.trip = trip

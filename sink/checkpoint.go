@@ -25,8 +25,9 @@ const (
 	// SurplusPrefix holds one key for every key in scope that only the standby has
 	// and that did not come from the primary, or that it kept when the primary lost it.
 	SurplusPrefix = Root + "surplus"
-	// SurplusReleased is the value for one that was held and has been released: it
-	// is to be held again. Others are empty.
+	// SurplusKept is the value for one that was the primary's, and SurplusReleased
+	// where it was held and has been released: it is to be held again. Others are empty.
+	SurplusKept     = "kept"
 	SurplusReleased = "released"
 	// OperatorKey is written by every command that writes objects of the standby
 	// beside the replication, in the same transaction. It holds when and which.
