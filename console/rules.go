@@ -72,12 +72,18 @@ var rules = []rule{
 		return "", ""
 	}},
 	{AtRisk, "standby-unreachable", func(f Facts) (string, string) {
+		if s := f.Standby; !s.Reachable && s.Remedy != "" {
+			return "the standby cannot be read: " + s.Error, s.Remedy
+		}
 		if !f.Standby.Reachable && f.Primary.Reachable {
 			return "the standby does not answer: " + f.Standby.Error, configView
 		}
 		return "", ""
 	}},
 	{AtRisk, "primary-unreachable", func(f Facts) (string, string) {
+		if p := f.Primary; !p.Reachable && p.Remedy != "" {
+			return "the primary cannot be read: " + p.Error, p.Remedy
+		}
 		if f.Standby.Reachable && !f.Primary.Reachable && !f.reachesPrimary() {
 			return "the primary does not answer: " + f.Primary.Error, "find out whether it is lost; the standby stays as it is meanwhile"
 		}

@@ -28,8 +28,9 @@ type Side struct {
 	ClusterID string      `json:"clusterID"` // "" = unknown
 	Revision  kv.Revision `json:"revision"`  // 0 = unknown
 	Reachable bool        `json:"reachable"`
-	Error     string      `json:"error,omitempty"` // why it is not reachable
-	Role      string      `json:"role,omitempty"`  // "" = none, or unknown
+	Error     string      `json:"error,omitempty"`  // why it is not reachable
+	Remedy    string      `json:"remedy,omitempty"` // where it answers, and cannot be read all the same
+	Role      string      `json:"role,omitempty"`   // "" = none, or unknown
 	Term      int64       `json:"term,omitempty"`
 }
 

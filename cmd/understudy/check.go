@@ -39,7 +39,8 @@ many objects as its record has room for.
 
 With --deep it also compares the members of each cluster with each other.
 
-Exit status: 0 consistent, 1 could not compare, 6 they differ.`,
+Exit status: 0 consistent, 1 could not compare, 6 they differ, 8 etcd
+refuses the user.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.limit < 0 {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/remedy"
 )
 
@@ -33,13 +34,22 @@ func run(args []string, stdout, stderr io.Writer) remedy.Code {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := explainDenied(root.ExecuteContext(ctx))
 	code := exitCode(ctx, err)
 	if code == remedy.Cancelled {
 		err = &remedy.Error{Err: errors.New("interrupted"), Remedy: remedy.Of(err)}
 	}
 	printError(stderr, err)
 	return code
+}
+
+// explainDenied gives what etcd refused for want of permission its status and its
+// remedy, whichever request it was.
+func explainDenied(err error) error {
+	if cluster.IsDenied(err) && remedy.CodeOf(err) == remedy.Failed {
+		return cluster.Denied("", err)
+	}
+	return err
 }
 
 // exitWith ends a command with a status when its output on stdout has said

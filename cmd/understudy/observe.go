@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/hold"
+	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
@@ -56,7 +57,7 @@ func (o *observer) facts(ctx context.Context) console.Facts {
 	done.Wait()
 	if standbyErr == nil {
 		if err := o.readStandby(ctx, &f); err != nil {
-			f.Standby.Reachable, f.Standby.Error = false, oneLine(err)
+			unread(&f.Standby, err)
 		}
 	}
 	if f.Primary.Reachable {
@@ -65,11 +66,21 @@ func (o *observer) facts(ctx context.Context) console.Facts {
 			f.Primary.Revision = id.Revision
 		}
 		if err := o.askWitness(ctx, &f); err != nil {
-			f.Primary.Reachable, f.Primary.Error = false, oneLine(err)
+			unread(&f.Primary, err)
 		}
 	}
 	f.Now = time.Now()
 	return f
+}
+
+// unread says why a side that was connected to is not known; with a remedy it has
+// answered, though not what was asked.
+func unread(side *console.Side, err error) {
+	err = explainDenied(err)
+	side.Reachable, side.Error = false, oneLine(err)
+	if code := remedy.CodeOf(err); code == remedy.Auth || code == remedy.Refused {
+		side.Remedy = remedy.Of(err)
+	}
 }
 
 // askWitness asks the primary whether it still has what the checkpoint says it had.
@@ -89,6 +100,7 @@ func (o *observer) lookAt(ctx context.Context, c config.Cluster, at **cluster.Cl
 		if err != nil {
 			side.Error = strings.TrimPrefix(oneLine(err), "connect to "+c.Name+": ")
 			if *at != nil {
+				unread(side, err)
 				(*at).Close()
 				*at = nil // the next look connects anew, and says why it cannot
 			}

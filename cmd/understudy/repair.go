@@ -41,7 +41,7 @@ and the repair are left alone.
 
 Exit status: 0 nothing was or is left to repair, or the plan was shown, 1 could
 not compare, 4 refused, 5 the replication left no moment free, 6 some keys are
-left as they were, 7 outcome unknown.`,
+left as they were, 7 outcome unknown, 8 etcd refuses the user.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.limit < 0 {

@@ -42,7 +42,8 @@ adds what the scope leaves out. Writes nothing.
 Findings are red (they block a promotion), yellow (look first) or info; each is
 explained in docs/simulate.md.
 
-Exit status: 0 nothing red, 1 could not read the standby, 4 red findings.`,
+Exit status: 0 nothing red, 1 could not read the standby, 4 red findings,
+8 etcd refuses the user.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.limit < 0 {
