@@ -26,7 +26,7 @@ func Quiet(ctx context.Context, client *clientv3.Client) (State, []clientv3.Cmp,
 	var s State
 	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
 		if err := json.Unmarshal(kvs[0].Value, &s); err != nil {
-			return s, nil, fmt.Errorf("read the role: %s holds no role: %w", Key, err)
+			return s, nil, damaged(err)
 		}
 		s.Revision = kvs[0].ModRevision
 	}

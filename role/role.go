@@ -55,10 +55,17 @@ func Read(ctx context.Context, client *clientv3.Client) (State, error) {
 	}
 	var s State
 	if err := json.Unmarshal(resp.Kvs[0].Value, &s); err != nil {
-		return State{}, fmt.Errorf("read the role: %s holds no role: %w", Key, err)
+		return State{}, damaged(err)
 	}
 	s.Revision = resp.Kvs[0].ModRevision
 	return s, nil
+}
+
+// damaged is refused rather than tried again: who goes on without the role may
+// write to a primary.
+func damaged(err error) error {
+	return &remedy.Error{Op: "read the role", Err: fmt.Errorf("%s holds no role: %w", Key, err), Code: remedy.Refused,
+		Remedy: "if the cluster is the standby: etcdctl del " + Key + " there, and understudy sync writes it anew; one that has been promoted must not forget that it was"}
 }
 
 // EnsureStandby makes a cluster without a role the standby of a pair at term
