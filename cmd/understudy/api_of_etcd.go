@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -59,9 +60,14 @@ func standbyAPI(ctx context.Context, pair *config.Pair, client *clientv3.Client,
 	return api, nil
 }
 
+// ownPatience bounds what the proof takes.
+const ownPatience = 20 * time.Second
+
 // ownAPI is nil where the API server provably serves from the etcd of its side.
 func ownAPI(ctx context.Context, pair *config.Pair, side config.Cluster, api *kube.API, client *clientv3.Client, prefix string, plain decrypt) error {
 	op := fmt.Sprintf("use the API server at %s, from the kubeconfig of %s", api.Address(), side.Name)
+	ctx, cancel := context.WithTimeout(ctx, ownPatience) // either of them may be silent
+	defer cancel()
 	const resource = "namespaces"
 	key := registry.ResourcePrefix(prefix, resource) + "kube-system"
 	stored, err := client.Get(ctx, key)
