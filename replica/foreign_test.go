@@ -122,9 +122,13 @@ func TestResyncSparesWhatACheckFound(t *testing.T) {
 	for i := range 3 {
 		put(t, p.primary.Client(), only(i), configMap(i))
 	}
-	put(t, p.primary.Client(), "/registry/configmaps/prod/witness", configMap(9))
+	for i := range 4 { // the witness and its spares
+		put(t, p.primary.Client(), fmt.Sprintf("/registry/configmaps/prod/witness-%d", i), configMap(9))
+	}
 	p.quiet(t)
-	remove(t, p.primary.Client(), "/registry/configmaps/prod/witness")
+	for i := range 4 {
+		remove(t, p.primary.Client(), fmt.Sprintf("/registry/configmaps/prod/witness-%d", i))
+	}
 	p.quiet(t)
 	d.stop(t)
 	rollBack(t, p.primary, saved)
