@@ -156,9 +156,7 @@ func TestSwapInterruptedWhileStopping(t *testing.T) {
 				}
 				return end(e, syscall.SIGTERM)(ctx)
 			}
-			if starts {
-				s.Start = func(context.Context) error { e.Launch(); return nil }
-			} else {
+			if !starts {
 				s.Start, s.Patience = func(context.Context) error { return nil }, 10*time.Second
 			}
 			_, err := s.Run(ctx)

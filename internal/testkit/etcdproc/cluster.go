@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -45,7 +46,7 @@ type Member struct {
 	name                 string
 	dataDir, log         string
 	clientPort, peerPort int
-	process              *proc.Process
+	process              atomic.Pointer[proc.Process] // a test may launch it while another part looks
 }
 
 // Start builds etcd if need be, runs the members and waits until they serve.
@@ -127,13 +128,16 @@ func (c *Cluster) Launch() error {
 }
 
 // LaunchMember starts member i, if it does not run, without waiting for it to serve.
-func (c *Cluster) LaunchMember(i int) (err error) {
+func (c *Cluster) LaunchMember(i int) error {
 	m := c.members[i]
 	if m.running() {
 		return nil
 	}
-	m.process, err = proc.Start(proc.Spec{Path: c.binary, Args: c.args(m), Log: m.log,
+	process, err := proc.Start(proc.Spec{Path: c.binary, Args: c.args(m), Log: m.log,
 		Env: []string{"ETCD_UNSUPPORTED_ARCH="}})
+	if err == nil {
+		m.process.Store(process)
+	}
 	return err
 }
 
@@ -153,7 +157,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 
 func (c *Cluster) memberReady(ctx context.Context, i int) error {
 	m := c.members[i]
-	return m.process.Until(ctx, func(ctx context.Context) error {
+	return m.process.Load().Until(ctx, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoint(m)+"/health?serializable=false", nil)
 		if err != nil {
 			return err
@@ -189,8 +193,8 @@ func (c *Cluster) Stop() {
 		c.client = nil
 	}
 	for _, m := range c.members {
-		if m.process != nil {
-			m.process.Kill() // the data is not needed any more
+		if process := m.process.Load(); process != nil {
+			process.Kill() // the data is not needed any more
 		}
 		proc.ReleasePorts(m.clientPort, m.peerPort)
 	}

@@ -17,7 +17,7 @@ func (c *Cluster) Len() int { return len(c.members) }
 func (c *Cluster) Running(i int) bool { return c.members[i].running() }
 
 // KillMember ends member i with SIGKILL and waits until it is gone.
-func (c *Cluster) KillMember(i int) { c.members[i].process.Kill() }
+func (c *Cluster) KillMember(i int) { c.members[i].process.Load().Kill() }
 
 // Kill ends every member with SIGKILL and waits until they are gone.
 func (c *Cluster) Kill() {
@@ -52,10 +52,10 @@ func (c *Cluster) Restart(ctx context.Context) error {
 func (c *Cluster) SetFlags(flags ...string) { c.config.Flags = flags }
 
 // PauseMember freezes member i with SIGSTOP.
-func (c *Cluster) PauseMember(i int) error { return c.members[i].process.Pause() }
+func (c *Cluster) PauseMember(i int) error { return c.members[i].process.Load().Pause() }
 
 // ContinueMember ends a PauseMember.
-func (c *Cluster) ContinueMember(i int) error { return c.members[i].process.Continue() }
+func (c *Cluster) ContinueMember(i int) error { return c.members[i].process.Load().Continue() }
 
 // Pause freezes every member with SIGSTOP.
 func (c *Cluster) Pause() error {
@@ -70,7 +70,7 @@ func (c *Cluster) Continue() error {
 func (c *Cluster) each(do func(*proc.Process) error) error {
 	var errs []error
 	for _, m := range c.members {
-		errs = append(errs, do(m.process))
+		errs = append(errs, do(m.process.Load()))
 	}
 	return errors.Join(errs...)
 }
@@ -111,7 +111,7 @@ func (c *Cluster) LogPath(i int) string { return c.members[i].log }
 func (c *Cluster) Pids() []int {
 	var pids []int
 	for _, m := range c.members {
-		pids = append(pids, m.process.Pid())
+		pids = append(pids, m.process.Load().Pid())
 	}
 	return pids
 }
@@ -123,7 +123,7 @@ func (c *Cluster) RSS() (int64, error) {
 		if !m.running() {
 			continue
 		}
-		rss, err := m.process.RSS()
+		rss, err := m.process.Load().RSS()
 		if err != nil {
 			return 0, err
 		}
@@ -132,7 +132,10 @@ func (c *Cluster) RSS() (int64, error) {
 	return sum, nil
 }
 
-func (m *Member) running() bool { return m.process != nil && m.process.Running() }
+func (m *Member) running() bool {
+	process := m.process.Load()
+	return process != nil && process.Running()
+}
 
 // enableAuth creates the users and turns etcd's authentication on.
 func (c *Cluster) enableAuth(ctx context.Context) error {
