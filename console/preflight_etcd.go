@@ -37,10 +37,10 @@ func judgeRoles(f PreflightFacts) []PreflightLine {
 	const other = "write them the other way round in the configuration: understudy config view"
 	p, s, missing := both(f, "which side is the standby", "understudy config view", func(s PreflightSide) Found[RoleFacts] { return s.Role })
 	switch {
-	case missing != nil:
-		return missing
 	case f.Same:
 		return checked(CheckFail, "correct etcd.endpoints of one side: understudy config view", "%s and %s are the same etcd cluster", f.Primary.Name, f.Standby.Name)
+	case missing != nil:
+		return missing
 	case p.Standby && !s.Standby:
 		return checked(CheckFail, other, "primary and standby are swapped: %s is the standby of pair %q, and %s of none", f.Primary.Name, p.Pair, f.Standby.Name)
 	case p.Standby:

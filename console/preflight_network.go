@@ -84,11 +84,14 @@ func judgeAddress(f PreflightFacts) []PreflightLine {
 	case net.ParseIP(f.Primary.VIP) == nil:
 		return unchecked("give the VIP as an IP address", "where "+f.Address+" leads", "primary.vip is a name")
 	}
-	others := slices.DeleteFunc(slices.Clone(f.Resolved.Value), func(address string) bool { return sameHost(address, f.Primary.VIP) })
+	leads := slices.ContainsFunc(f.Resolved.Value, func(address string) bool { return sameHost(address, f.Primary.VIP) })
+	others := slices.DeleteFunc(slices.Clone(f.Resolved.Value), func(address string) bool {
+		return sameHost(address, f.Primary.VIP) || strings.Contains(address, ":") != strings.Contains(f.Primary.VIP, ":") // of another family
+	})
 	switch {
-	case len(others) == 0:
+	case leads && len(others) == 0:
 		return checked(CheckOK, "", "%s is a domain and leads to %s's VIP", f.Address, f.Primary.Name)
-	case len(others) < len(f.Resolved.Value):
+	case leads:
 		return checked(CheckWarn, "let the name lead to the primary's VIP alone: some clients take the other address", "%s leads to %s as well as to %s's VIP",
 			f.Address, strings.Join(others, ", "), f.Primary.Name)
 	}
@@ -108,7 +111,8 @@ func judgeEndpoint(f PreflightFacts) (lines []PreflightLine) {
 	if sameHost(f.Primary.VIP, f.Standby.VIP) {
 		lines = append(lines, checked(CheckFail, "correct vip of one side", "both sides have the VIP %s", f.Primary.VIP)...)
 	}
-	if sameHost(f.Primary.APIAddress, f.Standby.APIAddress) {
+	proven := func(s PreflightSide) bool { return s.OwnAPI.Known && s.OwnAPI.Value == "" } // behind one proxy they differ by their paths
+	if sameHost(f.Primary.APIAddress, f.Standby.APIAddress) && (!proven(f.Primary) || !proven(f.Standby)) {
 		lines = append(lines, checked(CheckFail, "correct kubeconfig of one side", "both kubeconfigs lead to %s", f.Primary.APIAddress)...)
 	}
 	for _, side := range []PreflightSide{f.Primary, f.Standby} {

@@ -226,17 +226,25 @@ func TestPreflightRules(t *testing.T) {
 		"endpoint is the address":             {func(f *PreflightFacts) { f.Standby.APIAddress = "platform.example.com:6443" }, "api-endpoint", CheckFail, "the API endpoint of spb is the access address"},
 		"endpoint is the address in capitals": {func(f *PreflightFacts) { f.Standby.APIAddress = "Platform.Example.com:6443" }, "api-endpoint", CheckFail, "is the access address"},
 		"endpoint is IPv6 without a port":     {func(f *PreflightFacts) { f.Primary.VIP, f.Primary.APIAddress = "2001:db8::10", "[2001:DB8::10]" }, "api-endpoint", CheckOK, ""},
-		"one endpoint for both":               {func(f *PreflightFacts) { f.Standby.APIAddress = f.Primary.APIAddress }, "api-endpoint", CheckFail, "both kubeconfigs lead to 10.0.0.10:6443"},
-		"one VIP for both":                    {func(f *PreflightFacts) { f.Standby.VIP = f.Primary.VIP }, "api-endpoint", CheckFail, "both sides have the VIP 10.0.0.10"},
-		"endpoint is a node":                  {func(f *PreflightFacts) { f.Standby.APIAddress = "10.1.0.1:6443" }, "api-endpoint", CheckWarn, "not its VIP"},
-		"port closed":                         {func(f *PreflightFacts) { f.Standby.Ports[443] = NotFound[bool]("connection refused") }, "ports", CheckFail, "443 (connection refused)"},
-		"no VIP":                              {func(f *PreflightFacts) { f.Standby.VIP = "" }, "ports", Unchecked, ""},
-		"other certificate":                   {func(f *PreflightFacts) { f.Standby.Certificate.Value.Digest = "dd" }, "ingress-certificate", CheckFail, "different certificates"},
-		"expired":                             {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotAfter = now }, "ingress-certificate", CheckFail, "expired"},
-		"expires soon":                        {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotAfter = now.AddDate(0, 0, 3) }, "ingress-certificate", CheckWarn, "expires in"},
-		"not yet valid":                       {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotBefore = now.AddDate(0, 0, 3) }, "ingress-certificate", CheckFail, "valid from"},
-		"name not covered":                    {func(f *PreflightFacts) { f.Primary.Certificate.Value.Uncovered = []string{"spb.example.com"} }, "ingress-certificate", CheckFail, "does not cover spb.example.com"},
-		"not trusted":                         {func(f *PreflightFacts) { f.Primary.Certificate.Value.Untrusted = "unknown authority" }, "ingress-certificate", CheckWarn, "unknown authority"},
+		"one endpoint for both": {func(f *PreflightFacts) {
+			f.Standby.APIAddress, f.Standby.OwnAPI = f.Primary.APIAddress, NotFound[string]("may not list Namespaces")
+		}, "api-endpoint", CheckFail, "both kubeconfigs lead to 10.0.0.10:6443"},
+		"one VIP for both": {func(f *PreflightFacts) { f.Standby.VIP = f.Primary.VIP }, "api-endpoint", CheckFail, "both sides have the VIP 10.0.0.10"},
+		"one proxy for both": {func(f *PreflightFacts) {
+			f.Primary.APIAddress, f.Standby.APIAddress, f.Primary.VIP, f.Standby.VIP = "rancher", "rancher", "rancher", "10.1.0.10"
+		}, "api-endpoint", CheckWarn, "not its VIP"},
+		"address of both families":          {func(f *PreflightFacts) { f.Resolved.Value = append(f.Resolved.Value, "2001:db8::10") }, "access-address", CheckOK, ""},
+		"address of the other family alone": {func(f *PreflightFacts) { f.Resolved = found([]string{"2001:db8::10"}) }, "access-address", CheckWarn, "not to moscow's VIP"},
+		"one etcd, roles unseen":            {func(f *PreflightFacts) { f.Same, f.Primary.Role = true, NotFound[RoleFacts]("denied") }, "roles", CheckFail, "the same etcd cluster"},
+		"endpoint is a node":                {func(f *PreflightFacts) { f.Standby.APIAddress = "10.1.0.1:6443" }, "api-endpoint", CheckWarn, "not its VIP"},
+		"port closed":                       {func(f *PreflightFacts) { f.Standby.Ports[443] = NotFound[bool]("connection refused") }, "ports", CheckFail, "443 (connection refused)"},
+		"no VIP":                            {func(f *PreflightFacts) { f.Standby.VIP = "" }, "ports", Unchecked, ""},
+		"other certificate":                 {func(f *PreflightFacts) { f.Standby.Certificate.Value.Digest = "dd" }, "ingress-certificate", CheckFail, "different certificates"},
+		"expired":                           {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotAfter = now }, "ingress-certificate", CheckFail, "expired"},
+		"expires soon":                      {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotAfter = now.AddDate(0, 0, 3) }, "ingress-certificate", CheckWarn, "expires in"},
+		"not yet valid":                     {func(f *PreflightFacts) { f.Standby.Certificate.Value.NotBefore = now.AddDate(0, 0, 3) }, "ingress-certificate", CheckFail, "valid from"},
+		"name not covered":                  {func(f *PreflightFacts) { f.Primary.Certificate.Value.Uncovered = []string{"spb.example.com"} }, "ingress-certificate", CheckFail, "does not cover spb.example.com"},
+		"not trusted":                       {func(f *PreflightFacts) { f.Primary.Certificate.Value.Untrusted = "unknown authority" }, "ingress-certificate", CheckWarn, "unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := fit()

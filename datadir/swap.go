@@ -48,7 +48,11 @@ func (s Swap) Run(ctx context.Context) (Swapped, error) {
 	}
 	began := time.Now()
 	s.say("stopping etcd")
+	quiet := context.AfterFunc(ctx, func() {
+		s.say("interrupted: etcd is started again once the stop command and etcd have ended; a second Ctrl-C would leave it stopped")
+	})
 	done, err := s.whileStopped(ctx)
+	quiet()
 	// Cancelled or not, it must run again.
 	s.say("starting etcd")
 	startErr := s.Start(context.WithoutCancel(ctx))
@@ -107,12 +111,12 @@ func (s Swap) runs() bool {
 	return false
 }
 
-// GoBack is the shell command that puts the old data in place again. It is
-// right from the moment on when the old data is not in place any more.
+// GoBack is the shell command that puts the old data in place again. Where the
+// old data is in place it does nothing.
 func (s Swap) GoBack(done Swapped) string {
-	member := filepath.Join(s.DataDir, "member")
-	return fmt.Sprintf("mv %s %s && mv %s %s # then start etcd, and restart every API server of the cluster",
-		remedy.Quote(member), remedy.Quote(member+".lifted"), remedy.Quote(filepath.Join(done.Kept, "member")), remedy.Quote(member))
+	member, old := filepath.Join(s.DataDir, "member"), filepath.Join(done.Kept, "member")
+	return fmt.Sprintf("test -d %[1]s && mv %[2]s %[3]s && mv %[1]s %[2]s # then start etcd, and restart every API server of the cluster",
+		remedy.Quote(old), remedy.Quote(member), remedy.Quote(filepath.Join(done.Kept, "lifted")))
 }
 
 // check refuses what can be known to go wrong while etcd still runs.
@@ -215,13 +219,13 @@ func (s Swap) replace(ctx context.Context, db *bolt.DB, state State, work, kept 
 		err = exchange(member, old)
 	}
 	if err != nil {
-		return true, errors.Join(err, os.RemoveAll(kept)) // only the file is in it
+		return true, errors.Join(err, os.Remove(old), os.Remove(kept)) // only the file is in it
 	}
 	if err := s.settle(ctx, db, state, kept, filepath.Join(work, "member")); err != nil {
 		if undo := exchange(member, old); undo != nil {
 			return false, errors.Join(err, fmt.Errorf("put the old data back: %w", undo))
 		}
-		return true, errors.Join(err, syncDir(s.DataDir), syncDir(kept), os.RemoveAll(kept))
+		return true, errors.Join(err, syncDir(s.DataDir), syncDir(kept), os.Remove(old), os.Remove(kept))
 	}
 	// The swap has happened: an error here must not look as if it had not.
 	_ = errors.Join(syncDir(s.DataDir), syncDir(work))

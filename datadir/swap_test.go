@@ -130,6 +130,13 @@ func TestSwapCutOff(t *testing.T) {
 			t.Errorf("after %s: %+v, %v", command, old, err)
 		}
 	}
+	// Too early, or once too often, it moves nothing.
+	if out, err := exec.CommandContext(t.Context(), "sh", "-c", s.GoBack(Swapped{Kept: filepath.Join(t.TempDir(), "none")})).CombinedOutput(); err == nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := os.Stat(member); err != nil {
+		t.Errorf("the place of the data: %v", err)
+	}
 	there := s
 	there.DataDir = cut
 	goBack(cut, there.GoBack(Swapped{Kept: filepath.Join(cut, filepath.Base(done.Kept))}))

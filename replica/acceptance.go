@@ -22,15 +22,26 @@ type acceptance struct {
 
 func acceptanceOf(t *role.Trip) acceptance {
 	a := acceptance{through: t.Answer.Through, left: map[string]int64{}, dooms: map[string]bool{}}
-	for _, one := range append(slices.Clone(t.Earlier), *t) {
+	trips := append(slices.Clone(t.Earlier), *t)
+	for i, one := range trips {
 		for _, l := range one.Losses {
-			a.left[l.Resource] += l.Deleted
+			if !shownAgain(trips[i+1:], one.From, l.Resource) {
+				a.left[l.Resource] += l.Deleted
+			}
 		}
 		for _, cause := range one.Causes() {
 			a.dooms[cause] = true
 		}
 	}
 	return a
+}
+
+// shownAgain reports whether a later trip has counted what was lost of a resource
+// from a revision on, as one that a resync raised has.
+func shownAgain(later []role.Trip, from kv.Revision, resource string) bool {
+	return slices.ContainsFunc(later, func(t role.Trip) bool {
+		return t.From <= from && slices.ContainsFunc(t.Losses, func(l role.Loss) bool { return l.Resource == resource })
+	})
 }
 
 func (a acceptance) clone() acceptance { return acceptance{a.through, maps.Clone(a.left), a.dooms} }
@@ -50,8 +61,8 @@ func (a acceptance) spend(resource string, revision kv.Revision) bool {
 }
 
 // acceptedLosses takes from what is gone the keys that were accepted: those that the
-// primary had lost, or was deleting, when the answer was given, where they are
-// no more than the answer names.
+// primary had lost, or was deleting, when the answer was given, and no more than
+// the answer names.
 func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
 	for resource, t := range gone {
 		left := j.accepted.left[resource]
@@ -62,10 +73,8 @@ func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
 		if err != nil {
 			return err
 		}
-		if int64(len(accepted)) > left {
-			continue // all of it is shown again
-		}
-		for _, key := range accepted {
+		slices.Sort(accepted)
+		for _, key := range accepted[:min(int64(len(accepted)), left)] {
 			delete(t.keys, key)
 		}
 	}

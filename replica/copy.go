@@ -33,8 +33,9 @@ type copyJob struct {
 	breaker          Breaker
 	accepted         acceptance            // what an operator has accepted to be deleted
 	keep             bool                  // delete nothing, and mark nothing for deletion
-	recorded, kept   func(key string) bool // see foreignKeys.has and wasKept; as of before the copy
-	buffer           int                   // bytes of values to keep until their tree is known
+	recorded         func(key string) bool // see foreignKeys; as of before the copy
+	kept             func(key string) string
+	buffer           int // bytes of values to keep until their tree is known
 	report           func(CopyProgress)
 
 	template              sink.Checkpoint // what every checkpoint of this copy has in common
@@ -62,6 +63,7 @@ type copyJob struct {
 	records       scope.Records     // left over: of objects that are no longer held, and do not stay as they are
 	outside       []string          // the standby's own, out of scope by their metadata alone
 	keptThere     map[string]string // of the surplus: what was the primary's; see sink.SurplusKept
+	released      []string          // of these: were held, and are to be held again
 	sealed        map[string]error  // the standby's values out of scope, by what they are sealed with: why its key does not open them; nil = it does
 	adopted       []string          // recorded as surplus, and the primary has them now
 	seen          kv.Revision       // of the standby: all that others created up to it has been looked at
@@ -162,6 +164,9 @@ const quietBytes = 8 << 20
 const looseBytes = 4 << 20
 
 func (j *copyJob) flushLoose() error {
+	if err := j.keysFit(); err != nil {
+		return err
+	}
 	items := j.loose
 	j.loose, j.looseBytes = nil, 0
 	return j.schedule(items)
@@ -235,9 +240,6 @@ func (j *copyJob) schedule(items []item) error {
 // finish writes heralds and what waited for its tree, then the CRDs, then the deletes, and
 // last the checkpoint that declares the standby complete.
 func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
-	if err := j.keysFit(); err != nil {
-		return err
-	}
 	if err := j.flushLoose(); err != nil {
 		return err
 	}
@@ -287,6 +289,9 @@ func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 		return err
 	}
 	if err := j.recordSurplus(ctx); err != nil {
+		return err
+	}
+	if err := j.holdAgain(ctx); err != nil {
 		return err
 	}
 	if err := j.forgetHeld(ctx); err != nil {

@@ -110,6 +110,10 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 		if marked && (j.keep || known.has(s)) {
 			j.adopted = slices.DeleteFunc(j.adopted, func(key string) bool { return key == p.Key })
 			delete(j.records, p.Key)
+			if j.keptThere[p.Key] == sink.SurplusReleased {
+				j.released = append(j.released, p.Key)
+				return nil
+			}
 			j.surplus = append(j.surplus, kv.Pair{Key: p.Key})
 			return nil
 		}
@@ -162,7 +166,7 @@ func (j *copyJob) onlyStandby(s *kv.Pair, t judged, known surplusSet) error {
 		delete(j.records, s.Key)
 		j.progress.Surplus++
 		if j.keptThere[s.Key] == sink.SurplusReleased {
-			return j.holdAgain(s, have)
+			j.released = append(j.released, s.Key)
 		}
 	case err == nil && isHerald(have.Meta):
 		j.deletes = append(j.deletes, itemToDelete(s.Key, s.CreateRevision, have.Meta))

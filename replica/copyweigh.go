@@ -63,12 +63,12 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	return &tripped{trip}
 }
 
-// gone is what is to be deleted or marked. Where a definition is, all of its
-// objects that are go with it.
+// gone is what is to be deleted or marked, apart from what the standby is deleting
+// already. Where a definition is, all of its objects that are go with it.
 func (j *copyJob) gone(marked []item) tolls {
 	gone := tolls{}
 	for _, it := range slices.Concat(j.deletes, marked) {
-		if k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), it.key); ok { // a raw key is no object
+		if k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), it.key); ok && !it.dying { // a raw key is no object
 			gone.of(k.GroupResource()).keys[it.key] = j.rev
 			if k.GroupResource() == definitions {
 				gone.of(k.Name).whole = true

@@ -197,6 +197,33 @@ func TestStandbysOwnValuesProveItsKey(t *testing.T) {
 	}
 }
 
+// Also where much is written before the first of them has been read.
+func TestStandbysOwnValuesProveItsKeyInALargeCopy(t *testing.T) {
+	slow(t)
+	p := newPair(t)
+	const own = "/registry/secrets/kube-system/own"
+	stored, err := encryption(t, "secretbox", "key1", secretB).Encrypt("secrets", own, []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"own","namespace":"kube-system"}}`))
+	must(t, err)
+	put(t, p.standby.Client(), own, string(stored))
+	p.under(t, nil, encryption(t, "secretbox", "key1", secretA))
+	large := strings.Repeat("x", 1<<20)
+	for i := range 12 {
+		for resource, kind := range map[string]string{"configmaps": "ConfigMap", "secrets": "Secret"} {
+			put(t, p.primary.Client(), fmt.Sprintf("/registry/%s/prod/%02d", resource, i),
+				fmt.Sprintf(`{"apiVersion":"v1","kind":"%s","metadata":{"name":"%02d","namespace":"prod","uid":"%s-%d"},"data":{"x":"%s"}}`, kind, i, kind, i, large))
+		}
+	}
+	if _, err := p.new(t).Once(t.Context()); remedy.CodeOf(err) != remedy.Auth {
+		t.Errorf("%v", err)
+	}
+	if n := count(t, p.standby.Client(), "/registry/secrets/prod/"); n > 0 {
+		t.Errorf("%d Secrets were written that the standby cannot read", n)
+	}
+	if count(t, p.standby.Client(), "/registry/configmaps/prod/") == 0 {
+		t.Error("nothing was written before")
+	}
+}
+
 // Fault 37: no configuration is given. Encrypted values are copied as they are.
 func TestEncryptedWithoutConfigurationIsCopiedOpaque(t *testing.T) {
 	p := newPair(t)

@@ -60,11 +60,12 @@ func (f *foreignKeys) load(ctx context.Context, standby *clientv3.Client) error 
 	return nil
 }
 
-// wasKept reports whether key was the primary's, and a copy was told to keep it.
-func (f *foreignKeys) wasKept(key string) bool {
+// keptAs is what the record says of a key that was the primary's, and that a copy
+// was told to keep; "" of others. See sink.SurplusKept.
+func (f *foreignKeys) keptAs(key string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.kept[key] != ""
+	return f.kept[key]
 }
 
 // adopt reports whether key was recorded and is the primary's from now on; the
@@ -194,13 +195,13 @@ func (s *session) remember(ctx context.Context, key string, since kv.Revision) e
 			return err
 		}
 		value := ""
-		if s.foreign.wasKept(key) && s.foreign.covers(key, past.created) {
-			value = sink.SurplusKept // it is the same object still
+		if s.foreign.covers(key, past.created) { // it is the same object still
+			value = s.foreign.keptAs(key)
 		}
 		err = s.sink.Put(ctx, surplusKey(key), value, sink.Unchanged{Key: key, Revision: past.last})
 		switch {
 		case err == nil:
-			s.foreign.add(key, max(since, past.last), value == sink.SurplusKept)
+			s.foreign.add(key, max(since, past.last), value != "")
 			return nil
 		case !errors.Is(err, sink.ErrChanged) || attempt == fitAttempts:
 			return fmt.Errorf("record %s as surplus: %w", key, err)

@@ -99,7 +99,7 @@ func (s *session) judgeTransaction(ctx context.Context, writes []Write) (out []f
 	}
 	for _, w := range writes {
 		was, ok := before[w.Key]
-		kept := !w.Created && s.foreign.wasKept(w.Key)
+		kept := !w.Created && s.foreign.keptAs(w.Key) != ""
 		i := incident(s.View, w, was.Value, ok, known, s.foreign.has(w.Key) && !kept)
 		if kept && i.What != Deleted {
 			continue // no other is the primary's

@@ -221,3 +221,29 @@ func TestHeldObjectComesWithItsOriginal(t *testing.T) {
 		}
 	}
 }
+
+// So is what was kept unmarked while the primary still has it, marked; and a record
+// of it stays one.
+func TestObjectsKeptUnmarkedAreHeldAgain(t *testing.T) {
+	p, d := keeps(t, func(i int) (key, value string) { return finalized(i, false, "") })
+	for i := range 10 {
+		key, value := finalized(i, true, "")
+		put(t, p.primary.Client(), key, value)
+	}
+	p.tripAndKeep(t, d)
+	d.stop(t)
+	for _, when := range []string{"after the next sync", "after another release and sync"} {
+		p.release(t)
+		p.once(t)
+		for i := range 10 {
+			key, original := finalized(i, false, "")
+			p.standsHeld(t, when, key, `"paused":true`, original)
+		}
+	}
+	p.release(t)
+	p.holdAgain(t)
+	for i := range 10 {
+		key, original := finalized(i, false, "")
+		p.standsHeld(t, "after hold apply", key, `"paused":true`, original)
+	}
+}

@@ -54,6 +54,7 @@ type item struct {
 	// marked: it is being deleted on the primary, and not yet on the standby. It
 	// waits until the copy's losses have been weighed.
 	marked bool
+	dying  bool // one to delete: it is being deleted on the standby already
 	pod    bool
 }
 
@@ -72,7 +73,7 @@ const crds = "customresourcedefinitions.apiextensions.k8s.io"
 // itemToDelete is an object of the standby that the primary has deleted.
 func itemToDelete(key string, created kv.Revision, meta registry.Meta) item {
 	it := newItem(key, nil, "", meta)
-	it.created = created
+	it.created, it.dying = created, meta.Deleting
 	return it
 }
 

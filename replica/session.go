@@ -128,7 +128,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	table := newTally(s.View.Scope.RegistryPrefix())
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
-		breaker: s.Breaker, accepted: s.accepted, keep: d.Keep, kept: s.foreign.wasKept, recorded: s.foreign.has,
+		breaker: s.Breaker, accepted: s.accepted, keep: d.Keep, kept: s.foreign.keptAs, recorded: s.foreign.has,
 		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table,
 		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash(), HoldsHash: s.View.HoldsHash(), Guarded: s.foreign.complete()},
 		log:      s.Log,

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
@@ -91,8 +91,8 @@ func (j *copyJob) recordSurplus(ctx context.Context) error {
 	var records []kv.Change
 	for _, p := range j.surplus {
 		value := []byte{}
-		if j.kept(p.Key) || j.keep && !j.recorded(p.Key) {
-			value = []byte(sink.SurplusKept)
+		if j.kept(p.Key) != "" || j.keep && !j.recorded(p.Key) {
+			value = []byte(cmp.Or(j.kept(p.Key), sink.SurplusKept))
 		}
 		records = append(records, kv.Change{Key: surplusKey(p.Key), Value: value, Revision: j.rev})
 	}
@@ -132,17 +132,51 @@ func readSurplus(ctx context.Context, standby *clientv3.Client) (set surplusSet,
 	return set, kept, nil
 }
 
-// holdAgain makes an object inert that was kept when the primary lost it, held,
-// and released since.
-func (j *copyJob) holdAgain(s *kv.Pair, have scope.Object) error {
-	value, changed, err := j.view.Inert(s.Key, have, s.Value)
-	if err != nil || !changed {
+// holdAgain makes objects inert that were kept when the primary lost them, held,
+// and released since. They may be last copies: each is written as it stands now,
+// and one that cannot be read is left.
+func (j *copyJob) holdAgain(ctx context.Context) error {
+	for _, key := range j.released {
+		if err := j.announce(ctx); err != nil {
+			return err
+		}
+		for attempt := 1; ; attempt++ {
+			err := j.tryHoldAgain(ctx, key)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, sink.ErrChanged) || attempt == fitAttempts {
+				return fmt.Errorf("hold %s again: %w", key, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (j *copyJob) tryHoldAgain(ctx context.Context, key string) error {
+	there, err := source.Get(ctx, j.standby, []string{key}, 0)
+	if err != nil || len(there) == 0 {
 		return err
 	}
-	k, _ := registry.ParseKey(j.view.Scope.RegistryPrefix(), s.Key) // Inert has done so
-	it := newItem(s.Key, value, k.GroupResource(), have.Meta)
-	it.loose = true // the primary could not be asked for it again
-	it.held, it.kept = true, s.Value
-	it.size += len(s.Value) + len(scope.HeldPrefix) + len(s.Key)
-	return j.addPut(it)
+	now := there[0]
+	object, err := j.view.InStandby(key, now.Value)
+	var value []byte
+	changed := false
+	if err == nil {
+		value, changed, err = j.view.Inert(key, object, now.Value)
+	}
+	if err != nil {
+		j.log.Warn("it was released, and cannot be held again; see understudy hold apply", "key", key, "error", err)
+		return nil
+	}
+	if !changed {
+		return nil
+	}
+	err = j.sink.ApplyCopy(ctx, []kv.Change{
+		{Key: scope.HeldKey(key), Value: now.Value, Revision: j.rev}, {Key: key, Value: value, Revision: j.rev},
+	}, sink.Unchanged{Key: key, Revision: now.ModRevision})
+	if err == nil {
+		j.transactions.Add(1)
+	}
+	return err
 }

@@ -114,3 +114,36 @@ func (p *pair) standingTrip(t *testing.T) role.Trip {
 	}
 	return *trip
 }
+
+// One answer is enough for a resync, also beside what the standby is deleting already.
+func TestOneAnswerSufficesBesideWhatWasMarkedBefore(t *testing.T) {
+	p := teams(t, 1, 1000)
+	mark := func(key, value string) clientv3.Op {
+		return clientv3.OpPut(key, strings.Replace(value, `"metadata":{`, `"metadata":{"deletionTimestamp":"2026-01-02T03:04:05Z","finalizers":["x"],`, 1))
+	}
+	p.eachOfTeam(t, 0, 0, 10, mark) // below the floor of 20: reaches the standby
+	p.once(t)
+	p.deleteTeam(t, 0, 0, 400)
+	p.compactAll(t)
+	_, err := p.new(t).Once(t.Context())
+	mustTripOn(t, err, "390 of 1,000 "+teamMachines)
+	p.answer(t, p.standingTrip(t), true)
+	if _, err := p.new(t).Once(t.Context()); err != nil {
+		t.Errorf("after it was accepted: %v", err)
+	}
+}
+
+// A definition that goes after its few objects, which have gone from the standby
+// already, takes nothing along.
+func TestDefinitionAfterItsObjectsStopsNothing(t *testing.T) {
+	p := teams(t, 1, 5)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.deleteTeam(t, 0, 0, 5)
+	p.quiet(t)
+	put(t, p.primary.Client(), machinesCRD, definition(true)) // marked, as the API server does
+	p.quiet(t)
+	if s := d.State(); tripped(s) {
+		t.Errorf("nothing is left to lose: %v", s.Err)
+	}
+}

@@ -226,7 +226,9 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 		}
 	}
 	for resource, t := range along {
-		t.add(s.breaker.counted(resource))
+		if len(t.keys) > 0 { // or nothing is left to lose
+			t.add(s.breaker.counted(resource))
+		}
 	}
 	losses, err := s.census.weigh(ctx, along, s.sink.Last().SourceRevision)
 	if err != nil {

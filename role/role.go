@@ -65,7 +65,7 @@ func Read(ctx context.Context, client *clientv3.Client) (State, error) {
 // write to a primary.
 func damaged(err error) error {
 	return &remedy.Error{Op: "read the role", Err: fmt.Errorf("%s holds no role: %w", Key, err), Code: remedy.Refused,
-		Remedy: "if the cluster is the standby: etcdctl del " + Key + " there, and understudy sync writes it anew; one that has been promoted must not forget that it was"}
+		Remedy: "if the cluster is the standby: etcdctl del " + Key + " there, and understudy sync writes it anew when the primary answers; one that has been promoted must not forget that it was"}
 }
 
 // EnsureStandby makes a cluster without a role the standby of a pair at term

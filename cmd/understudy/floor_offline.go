@@ -167,6 +167,7 @@ func shell(command string, stderr io.Writer) func(context.Context) error {
 	return func(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, "sh", "-c", command)
 		cmd.Stdout, cmd.Stderr = stderr, stderr
+		apart(cmd)
 		cmd.WaitDelay = time.Second // it may leave a child behind that holds stderr
 		if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 			return fmt.Errorf("%s: %w", command, err)

@@ -102,6 +102,11 @@ func mustBeStandby(ctx context.Context, pair *config.Pair, standby *cluster.Clus
 	if err != nil || state.Role == role.Standby {
 		return err
 	}
+	if state.Role == "" { // forgotten, as a remedy has it; a primary has no checkpoint
+		if c, err := sink.ReadCheckpoint(ctx, standby.Client); err == nil && c.Exists() {
+			return nil
+		}
+	}
 	interrupted := ctx.Err
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()

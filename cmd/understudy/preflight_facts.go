@@ -141,7 +141,7 @@ func serviceRanges(flags console.Found[map[string]map[string]string]) ([]string,
 
 // etcds reads all keys of both sides, or of the one that answers.
 func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) {
-	p := &etcdSide{preflight: g, config: g.pair.Primary, facts: &f.Primary, look: g.view.InPrimary, plain: g.view.Recoder.PlainOfPrimary, recode: g.view.Recoder.Recode}
+	p := &etcdSide{preflight: g, config: g.pair.Primary, facts: &f.Primary, primary: true, look: g.view.InPrimary, plain: g.view.Recoder.PlainOfPrimary, recode: g.view.Recoder.Recode}
 	s := &etcdSide{preflight: g, config: g.pair.Standby, facts: &f.Standby, look: g.view.InStandby, plain: g.view.Recoder.PlainOfStandby}
 	var done sync.WaitGroup
 	done.Go(func() { p.dial(whole) })
