@@ -114,7 +114,7 @@ func TestFloorRaiseInterruptedAfterTheSwap(t *testing.T) {
 		}
 	}
 	code, out := raiseSwapped(t, standby, &told{text: "starting etcd", do: interrupt})
-	want := regexp.MustCompile(`(?s)the lifted data, which is in place: cluster [0-9a-f]+, revision 1000000\d+.*to go back, with etcd stopped: mv .*/before-floor-.*restart every API server`)
+	want := regexp.MustCompile(`(?s)the lifted data, which is in place: cluster [0-9a-f]+, revision 1000000\d+.*to go back, with etcd stopped: test -d .*/before-floor-.*restart every API server`)
 	if code != remedy.Unknown || !want.MatchString(out) {
 		t.Errorf("exit status %d, want %d\n%s", code, remedy.Unknown, out)
 	}
