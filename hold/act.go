@@ -191,14 +191,18 @@ func (a *act) some(ctx context.Context, keys []string, limits sink.Limits) error
 				clientv3.Compare(clientv3.ModRevision(key), "=", int64(modRevision(objects[key]))),
 				clientv3.Compare(clientv3.ModRevision(scope.HeldKey(key)), "=", int64(modRevision(records[key]))))
 			ops = append(ops, clientv3.OpPut(key, string(w.value)))
+			kept := stands[sink.SurplusPrefix+key]
+			if kept != nil && (w.keep || w.record != nil) {
+				ops = append(ops, clientv3.OpPut(kept.Key, sink.SurplusKept))
+			}
 			switch {
 			case w.keep:
 			case w.record != nil:
 				ops = append(ops, clientv3.OpPut(scope.HeldKey(key), string(w.record)))
 			default:
 				ops = append(ops, clientv3.OpDelete(scope.HeldKey(key)))
-				if stands[sink.SurplusPrefix+key] != nil {
-					ops = append(ops, clientv3.OpPut(sink.SurplusPrefix+key, sink.SurplusReleased))
+				if kept != nil {
+					ops = append(ops, clientv3.OpPut(kept.Key, sink.SurplusReleased))
 				}
 			}
 		}

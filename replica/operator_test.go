@@ -141,6 +141,15 @@ func TestKeptObjectsAreHeldAgain(t *testing.T) {
 		key, original := numbered(i)
 		p.standsHeld(t, "after the next sync", key, `"replicas":0`, original)
 	}
+
+	// Held again, its original stays, whatever somebody makes of it.
+	key, original := numbered(4)
+	put(t, p.standby.Client(), key, strings.Replace(original, `"replicas":3`, `"replicas":5`, 1))
+	remove(t, p.standby.Client(), sink.CheckpointKey)
+	p.once(t)
+	if kept, _ := get(t, p.standby.Client(), scope.HeldKey(key)); kept != original {
+		t.Errorf("the original is %s", kept)
+	}
 }
 
 // An object of a held kind that nobody here can read is not copied: it would act.

@@ -169,12 +169,12 @@ func (j *copyJob) tryHoldAgain(ctx context.Context, key string) error {
 		j.log.Warn("it was released, and cannot be held again; see understudy hold apply", "key", key, "error", err)
 		return nil
 	}
-	if !changed {
-		return nil
+	// Held again, it is no longer released: its original stays from now on.
+	changes := []kv.Change{{Key: surplusKey(key), Value: []byte(sink.SurplusKept), Revision: j.rev}}
+	if changed {
+		changes = append(changes, kv.Change{Key: scope.HeldKey(key), Value: now.Value, Revision: j.rev}, kv.Change{Key: key, Value: value, Revision: j.rev})
 	}
-	err = j.sink.ApplyCopy(ctx, []kv.Change{
-		{Key: scope.HeldKey(key), Value: now.Value, Revision: j.rev}, {Key: key, Value: value, Revision: j.rev},
-	}, sink.Unchanged{Key: key, Revision: now.ModRevision})
+	err = j.sink.ApplyCopy(ctx, changes, sink.Unchanged{Key: key, Revision: now.ModRevision})
 	if err == nil {
 		j.transactions.Add(1)
 	}
