@@ -115,7 +115,7 @@ func (s Swap) runs() bool {
 // old data is in place it does nothing.
 func (s Swap) GoBack(done Swapped) string {
 	member, old := filepath.Join(s.DataDir, "member"), filepath.Join(done.Kept, "member")
-	return fmt.Sprintf("test -d %[1]s && mv %[2]s %[3]s && mv %[1]s %[2]s # then start etcd, and restart every API server of the cluster",
+	return fmt.Sprintf("test -d %[1]s && { ! test -e %[2]s || mv %[2]s %[3]s; } && mv %[1]s %[2]s # then start etcd, and restart every API server of the cluster",
 		remedy.Quote(old), remedy.Quote(member), remedy.Quote(filepath.Join(done.Kept, "lifted")))
 }
 

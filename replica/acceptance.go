@@ -40,7 +40,7 @@ func acceptanceOf(t *role.Trip) acceptance {
 // from a revision on, as one that a resync raised has.
 func shownAgain(later []role.Trip, from kv.Revision, resource string) bool {
 	return slices.ContainsFunc(later, func(t role.Trip) bool {
-		return t.From <= from && slices.ContainsFunc(t.Losses, func(l role.Loss) bool { return l.Resource == resource })
+		return (t.Resync || t.From <= from) && slices.ContainsFunc(t.Losses, func(l role.Loss) bool { return l.Resource == resource && !l.Beyond })
 	})
 }
 
@@ -73,9 +73,12 @@ func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
 		if err != nil {
 			return err
 		}
-		slices.Sort(accepted)
-		for _, key := range accepted[:min(int64(len(accepted)), left)] {
+		if int64(len(accepted)) > left {
+			continue // all of it is shown again
+		}
+		for _, key := range accepted {
 			delete(t.keys, key)
+			t.beyond = true
 		}
 	}
 	return nil

@@ -36,6 +36,7 @@ type toll struct {
 	keys   map[string]kv.Revision // and the primary's revision of each loss
 	beside int64                  // of them: not taken along with another object
 	whole  bool                   // all goes, with its definition
+	beyond bool                   // what was accepted has been taken from it
 }
 
 // tolls are what may be lost, by resource.
@@ -88,7 +89,7 @@ func (c census) weigh(ctx context.Context, t tolls, checkpoint kv.Revision) ([]r
 		if err != nil {
 			return nil, err
 		}
-		loss.Whole, loss.Beside = one.whole, one.beside
+		loss.Whole, loss.Beside, loss.Beyond = one.whole, one.beside, one.beyond
 		losses = append(losses, loss)
 	}
 	return c.limits.worst(losses), nil

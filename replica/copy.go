@@ -164,9 +164,6 @@ const quietBytes = 8 << 20
 const looseBytes = 4 << 20
 
 func (j *copyJob) flushLoose() error {
-	if err := j.keysFit(); err != nil {
-		return err
-	}
 	items := j.loose
 	j.loose, j.looseBytes = nil, 0
 	return j.schedule(items)
@@ -175,9 +172,6 @@ func (j *copyJob) flushLoose() error {
 // beginWriting is called once: what belongs to no tree is written at once, there
 // and from then on, while the rest is read.
 func (j *copyJob) beginWriting() error {
-	if err := j.keysFit(); err != nil {
-		return err
-	}
 	j.writing, j.held = true, 0
 	var keep, loose []item
 	for _, it := range j.puts {
@@ -240,6 +234,9 @@ func (j *copyJob) schedule(items []item) error {
 // finish writes heralds and what waited for its tree, then the CRDs, then the deletes, and
 // last the checkpoint that declares the standby complete.
 func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
+	if err := j.keysFit(); err != nil {
+		return err
+	}
 	if err := j.flushLoose(); err != nil {
 		return err
 	}
@@ -276,6 +273,9 @@ func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 	for _, p := range j.surplus {
 		delete(j.records, p.Key) // it stays, and so does its original
 	}
+	if err := j.holdAgain(ctx); err != nil { // also where the breaker stops the rest
+		return err
+	}
 	if err := j.weighLosses(ctx, marked, known); err != nil {
 		return err
 	}
@@ -288,10 +288,7 @@ func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 	if err := j.deleteAll(ctx); err != nil {
 		return err
 	}
-	if err := j.recordSurplus(ctx); err != nil {
-		return err
-	}
-	if err := j.holdAgain(ctx); err != nil {
+	if err := j.recordSurplus(ctx, known); err != nil {
 		return err
 	}
 	if err := j.forgetHeld(ctx); err != nil {

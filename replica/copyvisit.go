@@ -62,6 +62,14 @@ func (j *copyJob) keysFit() error {
 	return nil
 }
 
+// proven reports whether the key that a value is sealed with has opened one of the
+// standby's own; until then it waits.
+func (j *copyJob) proven(value []byte) bool {
+	sealed := registry.SealedWith(value)
+	why, seen := j.sealed[sealed]
+	return sealed == "" || seen && why == nil
+}
+
 // visit looks at one key of the two sides.
 func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 	if was, seen := j.sealed[t.sealed]; t.sealed != "" && (!seen || was != nil) {
@@ -114,7 +122,7 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 				j.released = append(j.released, p.Key)
 				return nil
 			}
-			j.surplus = append(j.surplus, kv.Pair{Key: p.Key})
+			j.surplus = append(j.surplus, kv.Pair{Key: s.Key, CreateRevision: s.CreateRevision})
 			return nil
 		}
 		own := j.view.Own(p.Key, s.Value)
@@ -128,7 +136,7 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 	}
 	it := newItem(p.Key, value, gr, want.Meta)
 	it.fresh, it.marked = s == nil, marked
-	it.loose = it.loose && !marked
+	it.loose = it.loose && !marked && j.proven(value)
 	if want.Kept != nil {
 		it.held, it.kept = true, want.Kept
 		it.size += len(want.Kept) + len(scope.HeldPrefix) + len(p.Key)
@@ -173,7 +181,7 @@ func (j *copyJob) onlyStandby(s *kv.Pair, t judged, known surplusSet) error {
 	case err == nil && len(j.interrupted) > 0:
 		j.surplus = append(j.surplus, *s) // may be an unfinished copy's; see settleSurplus
 	default:
-		j.surplus = append(j.surplus, kv.Pair{Key: s.Key})
+		j.surplus = append(j.surplus, kv.Pair{Key: s.Key, CreateRevision: s.CreateRevision})
 	}
 	return nil
 }

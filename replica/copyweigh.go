@@ -24,7 +24,7 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	if err := j.acceptedLosses(ctx, gone); err != nil {
 		return err
 	}
-	trip := role.Trip{From: j.since(), Through: j.rev}
+	trip := role.Trip{From: j.since(), Through: j.rev, Resync: true}
 	var err error
 	if trip.Losses, err = count.weigh(ctx, gone, 0); err != nil {
 		return err
@@ -54,6 +54,7 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	for resource, t := range along {
 		if g := gone[resource]; g != nil {
 			t.add(g.keys)
+			t.beyond = g.beyond
 		}
 	}
 	if trip.Losses, err = count.weigh(ctx, along, 0); err != nil || len(trip.Losses) == 0 {

@@ -200,27 +200,67 @@ func TestStandbysOwnValuesProveItsKey(t *testing.T) {
 // Also where much is written before the first of them has been read.
 func TestStandbysOwnValuesProveItsKeyInALargeCopy(t *testing.T) {
 	slow(t)
-	p := newPair(t)
-	const own = "/registry/secrets/kube-system/own"
-	stored, err := encryption(t, "secretbox", "key1", secretB).Encrypt("secrets", own, []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"own","namespace":"kube-system"}}`))
-	must(t, err)
-	put(t, p.standby.Client(), own, string(stored))
-	p.under(t, nil, encryption(t, "secretbox", "key1", secretA))
+	for _, namespace := range []string{"argocd", "prod"} { // read before, and after kube-system
+		t.Run(namespace, func(t *testing.T) {
+			p := newPair(t)
+			const own = "/registry/secrets/kube-system/own"
+			stored, err := encryption(t, "secretbox", "key1", secretB).Encrypt("secrets", own, []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"own","namespace":"kube-system"}}`))
+			must(t, err)
+			put(t, p.standby.Client(), own, string(stored))
+			primary := encryption(t, "aescbc", "key", secretA)
+			p.under(t, primary, encryption(t, "secretbox", "key1", secretA))
+			p.putMegabytes(t, 12, namespace, primary)
+			if _, err := p.new(t).Once(t.Context()); remedy.CodeOf(err) != remedy.Auth {
+				t.Errorf("%v", err)
+			}
+			if n := count(t, p.standby.Client(), "/registry/secrets/"+namespace+"/"); n > 0 {
+				t.Errorf("%d Secrets were written that the standby cannot read", n)
+			}
+			if count(t, p.standby.Client(), "/registry/configmaps/prod/") == 0 {
+				t.Error("nothing was written before")
+			}
+		})
+	}
+}
+
+// putMegabytes writes that many ConfigMaps of a megabyte each to the primary, and as
+// many Secrets in a namespace.
+func (p *pair) putMegabytes(t *testing.T, n int, namespace string, sealed *registry.Encryption) {
+	t.Helper()
 	large := strings.Repeat("x", 1<<20)
-	for i := range 12 {
-		for resource, kind := range map[string]string{"configmaps": "ConfigMap", "secrets": "Secret"} {
-			put(t, p.primary.Client(), fmt.Sprintf("/registry/%s/prod/%02d", resource, i),
-				fmt.Sprintf(`{"apiVersion":"v1","kind":"%s","metadata":{"name":"%02d","namespace":"prod","uid":"%s-%d"},"data":{"x":"%s"}}`, kind, i, kind, i, large))
+	for i := range n {
+		put(t, p.primary.Client(), fmt.Sprintf("/registry/configmaps/prod/%02d", i),
+			fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"%02d","namespace":"prod","uid":"c-%d"},"data":{"x":"%s"}}`, i, i, large))
+		key := fmt.Sprintf("/registry/secrets/%s/%02d", namespace, i)
+		value := fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"%02d","namespace":"%s","uid":"s-%d"},"data":{"x":"%s"}}`, i, namespace, i, large)
+		if sealed != nil {
+			var err error
+			value, err = sealed.Encrypt("secrets", key, value)
+			must(t, err)
 		}
+		put(t, p.primary.Client(), key, string(value))
 	}
-	if _, err := p.new(t).Once(t.Context()); remedy.CodeOf(err) != remedy.Auth {
-		t.Errorf("%v", err)
+}
+
+// One value of the standby's own that is damaged stops no copy, though it is the first.
+func TestOneDamagedValueStopsNoLargeCopy(t *testing.T) {
+	slow(t)
+	p := newPair(t)
+	enc := encryption(t, "secretbox", "key1", secretB)
+	for i, namespace := range []string{"default", "kube-system", "kube-system"} {
+		key := fmt.Sprintf("/registry/secrets/%s/own-%d", namespace, i)
+		stored, err := enc.Encrypt("secrets", key, []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"own","namespace":"kube-system"}}`))
+		must(t, err)
+		if i == 0 {
+			stored[len(stored)-3] ^= 1
+		}
+		put(t, p.standby.Client(), key, string(stored))
 	}
-	if n := count(t, p.standby.Client(), "/registry/secrets/prod/"); n > 0 {
-		t.Errorf("%d Secrets were written that the standby cannot read", n)
-	}
-	if count(t, p.standby.Client(), "/registry/configmaps/prod/") == 0 {
-		t.Error("nothing was written before")
+	p.under(t, nil, enc)
+	p.putMegabytes(t, 12, "harbor", nil)
+	p.once(t)
+	if n := count(t, p.standby.Client(), "/registry/secrets/harbor/"); n != 12 {
+		t.Errorf("%d of 12 Secrets", n)
 	}
 }
 

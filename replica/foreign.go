@@ -164,7 +164,20 @@ func (s *session) endRecords(ctx context.Context, writes []Write) error {
 		if after, recorded := s.foreign.get(w.Key); !recorded || w.Foreign || w.Deleted || w.Revision <= after {
 			continue
 		}
-		if err := s.sink.Delete(ctx, surplusKey(w.Key)); err != nil {
+		record, err := keyAt(ctx, s.standby, surplusKey(w.Key), 0)
+		if err != nil {
+			return err
+		}
+		if record != nil && kv.Revision(record.ModRevision) >= w.Revision {
+			continue // a copy wrote both: it holds again what was kept
+		}
+		if record != nil {
+			err = s.sink.Delete(ctx, surplusKey(w.Key), sink.Unchanged{Key: surplusKey(w.Key), Revision: kv.Revision(record.ModRevision)})
+		}
+		if errors.Is(err, sink.ErrChanged) {
+			continue // so does one now
+		}
+		if err != nil {
 			return fmt.Errorf("take %s off the record of surplus keys: %w", w.Key, err)
 		}
 		s.foreign.adopt(w.Key)

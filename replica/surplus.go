@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,12 +86,15 @@ func (j *copyJob) wrote(p, s kv.Pair) bool {
 // recordSurplus remembers the keys that only the standby has and that did not
 // come from the primary, so that no later resync takes them for ours, and
 // forgets those that the primary has by now.
-func (j *copyJob) recordSurplus(ctx context.Context) error {
+func (j *copyJob) recordSurplus(ctx context.Context, known surplusSet) error {
 	var records []kv.Change
 	for _, p := range j.surplus {
 		value := []byte{}
-		if j.kept(p.Key) != "" || j.keep && !j.recorded(p.Key) {
-			value = []byte(cmp.Or(j.kept(p.Key), sink.SurplusKept))
+		switch {
+		case known.has(&p): // not another one of its name
+			value = []byte(j.kept(p.Key))
+		case j.keep && !j.recorded(p.Key):
+			value = []byte(sink.SurplusKept)
 		}
 		records = append(records, kv.Change{Key: surplusKey(p.Key), Value: value, Revision: j.rev})
 	}
@@ -169,14 +171,28 @@ func (j *copyJob) tryHoldAgain(ctx context.Context, key string) error {
 		j.log.Warn("it was released, and cannot be held again; see understudy hold apply", "key", key, "error", err)
 		return nil
 	}
-	// Held again, it is no longer released: its original stays from now on.
-	changes := []kv.Change{{Key: surplusKey(key), Value: []byte(sink.SurplusKept), Revision: j.rev}}
-	if changed {
-		changes = append(changes, kv.Change{Key: scope.HeldKey(key), Value: now.Value, Revision: j.rev}, kv.Change{Key: key, Value: value, Revision: j.rev})
+	if !changed {
+		return nil // it needs no hold now, and may tomorrow
 	}
-	err = j.sink.ApplyCopy(ctx, changes, sink.Unchanged{Key: key, Revision: now.ModRevision})
-	if err == nil {
+	// Held again, it is no longer released: its original stays from now on.
+	changes := []kv.Change{
+		{Key: scope.HeldKey(key), Value: now.Value, Revision: j.rev},
+		{Key: key, Value: value, Revision: j.rev},
+		{Key: surplusKey(key), Value: []byte(sink.SurplusKept), Revision: j.rev},
+	}
+	still := sink.Unchanged{Key: key, Revision: now.ModRevision}
+	err = j.sink.ApplyCopy(ctx, changes, still)
+	if errors.Is(err, sink.ErrTooLarge) { // the original first
+		if err = j.sink.ApplyCopy(ctx, changes[:1], still); err == nil {
+			j.transactions.Add(1)
+			err = j.sink.ApplyCopy(ctx, changes[1:], still)
+		}
+	}
+	switch {
+	case err == nil:
 		j.transactions.Add(1)
+	case errors.Is(err, sink.ErrTooLarge):
+		return tooLarge(changes[1:2], err)
 	}
 	return err
 }

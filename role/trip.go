@@ -28,6 +28,7 @@ type Trip struct {
 	Through         kv.Revision   `json:"through"`
 	Within          time.Duration `json:"within"` // they were seen within, in nanoseconds
 	At              time.Time     `json:"at"`
+	Resync          bool          `json:"resync,omitempty"` // a resync saw it: all that the standby still has to lose
 	Answer          *Answer       `json:"answer,omitempty"`
 	// Earlier are trips that were accepted and whose deletions the standby does
 	// not have yet: they stay accepted.
@@ -48,6 +49,8 @@ type Loss struct {
 	// Keys are the first of those that the standby still has; see Trip.Shorten.
 	Keys  []string `json:"keys,omitempty"`
 	Whole bool     `json:"-"` // all of them go, with their definition
+	// Beyond: what was accepted before is not among Deleted.
+	Beyond bool `json:"beyond,omitempty"`
 }
 
 // Answer is what an operator decided about a Trip. It holds for as many objects

@@ -201,8 +201,8 @@ func (s *Sink) Put(ctx context.Context, key, value string, unchanged ...Unchange
 }
 
 // Delete is Put for a key that is to go.
-func (s *Sink) Delete(ctx context.Context, key string) error {
-	return s.aside(ctx, clientv3.OpDelete(key), nil)
+func (s *Sink) Delete(ctx context.Context, key string, unchanged ...Unchanged) error {
+	return s.aside(ctx, clientv3.OpDelete(key), unchanged)
 }
 
 func (s *Sink) aside(ctx context.Context, op clientv3.Op, unchanged []Unchanged) error {

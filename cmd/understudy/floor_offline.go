@@ -165,9 +165,8 @@ func identify(ctx context.Context, c config.Cluster) (cluster.Identity, error) {
 // shell runs a command line of the user's. What it prints goes to stderr.
 func shell(command string, stderr io.Writer) func(context.Context) error {
 	return func(ctx context.Context) error {
-		cmd := exec.CommandContext(ctx, "sh", "-c", command)
+		cmd := exec.CommandContext(ctx, "sh", "-c", "trap '' INT; "+command)
 		cmd.Stdout, cmd.Stderr = stderr, stderr
-		apart(cmd)
 		cmd.WaitDelay = time.Second // it may leave a child behind that holds stderr
 		if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 			return fmt.Errorf("%s: %w", command, err)

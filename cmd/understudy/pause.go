@@ -102,22 +102,21 @@ func mustBeStandby(ctx context.Context, pair *config.Pair, standby *cluster.Clus
 	if err != nil || state.Role == role.Standby {
 		return err
 	}
-	if state.Role == "" { // forgotten, as a remedy has it; a primary has no checkpoint
-		if c, err := sink.ReadCheckpoint(ctx, standby.Client); err == nil && c.Exists() {
-			return nil
-		}
+	filled := false // forgotten its role, as a remedy has it: a primary that was never a standby has no checkpoint
+	if c, err := sink.ReadCheckpoint(ctx, standby.Client); err == nil {
+		filled = c.Exists()
 	}
 	interrupted := ctx.Err
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	primary, err := dial(ctx, pair.Primary)
 	if err != nil {
-		return cmp.Or(interrupted(), refuseUnknown(pair, state, err))
+		return cmp.Or(interrupted(), refuseUnknown(pair, state, filled, err))
 	}
 	defer primary.Close()
 	other, err := role.Read(ctx, primary.Client)
 	if err != nil && !cluster.IsDenied(err) { // a reader's account may not see the role
-		return cmp.Or(interrupted(), refuseUnknown(pair, state, err))
+		return cmp.Or(interrupted(), refuseUnknown(pair, state, filled, err))
 	}
 	if other.Role == role.Standby {
 		return &remedy.Error{Op: "write to " + pair.Standby.Name, Code: remedy.Refused,
@@ -135,8 +134,8 @@ func mustBeStandby(ctx context.Context, pair *config.Pair, standby *cluster.Clus
 
 // refuseUnknown: a cluster without a role may be the primary, and the other side,
 // which would know, cannot be asked.
-func refuseUnknown(pair *config.Pair, state role.State, err error) error {
-	if state.Role != "" {
+func refuseUnknown(pair *config.Pair, state role.State, filled bool, err error) error {
+	if state.Role != "" || filled {
 		return nil
 	}
 	return &remedy.Error{Op: "write to " + pair.Standby.Name, Code: remedy.Refused,
