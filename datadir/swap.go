@@ -111,12 +111,18 @@ func (s Swap) runs() bool {
 	return false
 }
 
-// GoBack is the shell command that puts the old data in place again. Where the
-// old data is in place it does nothing.
+// GoBack is the shell command that puts the old data in place again; see GoBack.
 func (s Swap) GoBack(done Swapped) string {
-	member, old := filepath.Join(s.DataDir, "member"), filepath.Join(done.Kept, "member")
-	return fmt.Sprintf("test -d %[1]s && { ! test -e %[2]s || mv %[2]s %[3]s; } && mv %[1]s %[2]s # then start etcd, and restart every API server of the cluster",
-		remedy.Quote(old), remedy.Quote(member), remedy.Quote(filepath.Join(done.Kept, "lifted")))
+	return GoBack(s.DataDir, done.Kept) + " # then start etcd, and restart every API server of the cluster"
+}
+
+// GoBack is the shell command that puts the old data of a directory, which is in
+// kept, in place again, with etcd stopped. Where the old data is in place it does
+// nothing. Cut off, it can be run again.
+func GoBack(dataDir, kept string) string {
+	member, old := filepath.Join(dataDir, "member"), filepath.Join(kept, "member")
+	return fmt.Sprintf("test -d %[1]s && { ! test -e %[2]s || mv %[2]s %[3]s; } && mv %[1]s %[2]s",
+		remedy.Quote(old), remedy.Quote(member), remedy.Quote(filepath.Join(kept, "lifted")))
 }
 
 // check refuses what can be known to go wrong while etcd still runs.
@@ -223,7 +229,8 @@ func (s Swap) replace(ctx context.Context, db *bolt.DB, state State, work, kept 
 	}
 	if err := s.settle(ctx, db, state, kept, filepath.Join(work, "member")); err != nil {
 		if undo := exchange(member, old); undo != nil {
-			return false, errors.Join(err, fmt.Errorf("put the old data back: %w", undo))
+			byHand := isDir(member) && !isDir(old)
+			return byHand, errors.Join(err, fmt.Errorf("put the old data back: %w", undo))
 		}
 		return true, errors.Join(err, syncDir(s.DataDir), syncDir(kept), os.Remove(old), os.Remove(kept))
 	}
@@ -259,7 +266,17 @@ func (s Swap) settle(ctx context.Context, db *bolt.DB, state State, kept, lifted
 		return &remedy.Error{Op: "look at the old data once more", Err: errors.New("an etcd that was started meanwhile has written to it"),
 			Remedy: "the stop command must keep etcd ended; then run this again", Code: remedy.Refused}
 	}
-	return exchange(filepath.Join(s.DataDir, "member"), lifted)
+	member := filepath.Join(s.DataDir, "member")
+	if err := exchange(member, lifted); err != nil || !isDir(lifted) {
+		return err
+	}
+	// Not the file has come out, but the old data: somebody has put it back.
+	return errors.Join(errors.New("the old data was put back meanwhile"), exchange(member, lifted))
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 // ended waits until no etcd has the database open, and keeps others from it.

@@ -145,6 +145,63 @@ func TestSwapCutOff(t *testing.T) {
 	goBack(s.DataDir, s.GoBack(done))
 }
 
+// The way back may be cut off between its steps, and is right when it is run again.
+func TestGoBackCutOff(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "it's data")
+	kept := filepath.Join(dir, "before-floor-x")
+	for _, d := range []string{filepath.Join(dir, "member", "snap"), filepath.Join(kept, "member", "wal")} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back := GoBack(dir, kept)
+	first := strings.TrimSpace(back[:strings.LastIndex(back, "&&")])
+	for _, command := range []string{first, first, back} {
+		if out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "member", "wal")); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(kept, "lifted", "snap")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who runs it while the raise still does is told that the old data is in place.
+func TestGoBackWhileARaiseRuns(t *testing.T) {
+	e := testkit.StartEtcd(t)
+	fill(t, e.Client(), 50)
+	s := swapOf(t, e)
+	member := filepath.Join(s.DataDir, "member")
+	went := make(chan error, 1)
+	s.Say = func(text string) {
+		_, back, ok := strings.Cut(text, "with etcd stopped: ")
+		if !ok {
+			return
+		}
+		go func() {
+			for {
+				if info, err := os.Lstat(member); err == nil && info.Mode().IsRegular() {
+					went <- exec.CommandContext(t.Context(), "sh", "-c", back).Run()
+					return
+				}
+			}
+		}()
+	}
+	_, err := s.Run(t.Context())
+	if err := <-went; err != nil {
+		t.Fatal(err)
+	}
+	if err == nil || strings.Contains(remedy.Of(err), "neither") {
+		t.Errorf("%v\n%s", err, remedy.Of(err))
+	}
+	if !isDir(filepath.Join(member, "wal")) {
+		t.Error("the old data is not in place")
+	}
+}
+
 // Where the stop command runs on after it was interrupted, etcd is started when
 // it has ended, and nobody says that it runs unless it does.
 func TestSwapInterruptedWhileStopping(t *testing.T) {

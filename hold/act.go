@@ -64,7 +64,7 @@ func Apply(ctx context.Context, standby *clientv3.Client, view *scope.View, item
 	if state.Role != role.Standby {
 		return Outcome{Left: []Left{}}, &remedy.Error{Op: "apply the holds", Code: remedy.Refused,
 			Err:    fmt.Errorf("the cluster is not a standby; its role is %q", state.Role),
-			Remedy: "see: understudy status"}
+			Remedy: "see: understudy status; where it was one, understudy sync makes it one again once the primary answers"}
 	}
 	a := act{op: "apply", standby: standby, view: view, fence: fence, decide: apply}
 	return a.all(ctx, items, limits)

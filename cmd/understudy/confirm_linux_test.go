@@ -19,6 +19,13 @@ import (
 // openTerminal is a terminal at which somebody sits who types nothing.
 func openTerminal(t *testing.T) *os.File {
 	t.Helper()
+	_, terminal := openKeyboard(t)
+	return terminal // a read of it lasts until the keyboard is closed
+}
+
+// openKeyboard is a terminal, and what somebody types on who sits at it.
+func openKeyboard(t *testing.T) (keyboard, terminal *os.File) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Skip("there are no terminals here: ", err)
@@ -31,11 +38,11 @@ func openTerminal(t *testing.T) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return terminal // a read of it lasts until master is closed
+	return master, terminal
 }
 
 // screen is what a command has written so far.

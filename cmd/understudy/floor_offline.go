@@ -84,7 +84,7 @@ func swapCommands(members []cluster.Member, done datadir.Prepared, dataDir strin
 		"# 3. On every node: start etcd, and then the API server, which so is restarted too",
 		"mv /root/stopped/etcd.yaml /root/stopped/kube-apiserver.yaml /etc/kubernetes/manifests/",
 		"",
-		"# To go back, with etcd stopped on every node: mv "+remedy.Quote(dataDir)+"/member "+remedy.Quote(dataDir)+"/lifted && mv "+remedy.Quote(dataDir)+"/before-floor/member "+remedy.Quote(dataDir)+"/member",
+		"# To go back, with etcd stopped on every node: "+datadir.GoBack(dataDir, filepath.Join(dataDir, "before-floor")),
 		"# then start etcd, and restart every API server")
 }
 
@@ -162,7 +162,8 @@ func identify(ctx context.Context, c config.Cluster) (cluster.Identity, error) {
 	return opened.Identify(ctx, sink.CheckpointKey)
 }
 
-// shell runs a command line of the user's. What it prints goes to stderr.
+// shell runs a command line of the user's, which Ctrl-C does not cut off: a
+// terminal sends it to all of them. What it prints goes to stderr.
 func shell(command string, stderr io.Writer) func(context.Context) error {
 	return func(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, "sh", "-c", "trap '' INT; "+command)
