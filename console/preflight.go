@@ -94,6 +94,7 @@ type RoleFacts struct {
 	Standby bool
 	Pair    string // of which it is the standby
 	Refuses string // why nothing may be replicated into it from the other side; "" = it may
+	Hidden  bool   // its account may not read the role, as a reader's; nobody says that it is a standby
 }
 
 // FloorFacts are the addresses of the standby's API servers, by their answers to

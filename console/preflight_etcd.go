@@ -47,8 +47,12 @@ func judgeRoles(f PreflightFacts) []PreflightLine {
 		return checked(CheckFail, "a standby has one primary that is nobody's standby: understudy config view", "%s is a standby itself, of pair %q", f.Primary.Name, p.Pair)
 	case s.Refuses != "":
 		return checked(CheckFail, "understudy config view; understudy sync refuses as well, and says how to go on", "%s: %s", f.Standby.Name, s.Refuses)
+	case s.Standby && p.Hidden:
+		return checked(CheckOK, "", "%s is the standby of pair %q; what %s is, its account may not read", f.Standby.Name, s.Pair, f.Primary.Name)
 	case s.Standby:
 		return checked(CheckOK, "", "%s is the standby of pair %q, %s is nobody's", f.Standby.Name, s.Pair, f.Primary.Name)
+	case p.Hidden:
+		return checked(CheckOK, "", "%[1]s has no role yet: understudy sync makes it the standby; what %[2]s is, its account may not read", f.Standby.Name, f.Primary.Name)
 	}
 	return checked(CheckOK, "", "neither side has a role yet: understudy sync makes %s the standby", f.Standby.Name)
 }

@@ -85,12 +85,24 @@ func judgeAddress(f PreflightFacts) []PreflightLine {
 		return unchecked("give the VIP as an IP address", "where "+f.Address+" leads", "primary.vip is a name")
 	}
 	leads := slices.ContainsFunc(f.Resolved.Value, func(address string) bool { return sameHost(address, f.Primary.VIP) })
-	others := slices.DeleteFunc(slices.Clone(f.Resolved.Value), func(address string) bool {
-		return sameHost(address, f.Primary.VIP) || strings.Contains(address, ":") != strings.Contains(f.Primary.VIP, ":") // of another family
-	})
+	var others, unknown []string
+	for _, address := range f.Resolved.Value {
+		switch {
+		case sameHost(address, f.Primary.VIP):
+		case strings.Contains(address, ":") == strings.Contains(f.Primary.VIP, ":"), sameHost(address, f.Standby.VIP):
+			others = append(others, address)
+		default: // of the other family, of which the primary may have a VIP as well
+			unknown = append(unknown, address)
+		}
+	}
 	switch {
 	case leads && len(others) == 0:
-		return checked(CheckOK, "", "%s is a domain and leads to %s's VIP", f.Address, f.Primary.Name)
+		lines := checked(CheckOK, "", "%s is a domain and leads to %s's VIP", f.Address, f.Primary.Name)
+		if len(unknown) > 0 {
+			lines = append(lines, unchecked("see that it is the primary's: "+strings.Join(unknown, ", "), "where "+strings.Join(unknown, ", ")+" leads",
+				f.Address+" has it too, and primary.vip is of the other family")...)
+		}
+		return lines
 	case leads:
 		return checked(CheckWarn, "let the name lead to the primary's VIP alone: some clients take the other address", "%s leads to %s as well as to %s's VIP",
 			f.Address, strings.Join(others, ", "), f.Primary.Name)

@@ -233,7 +233,12 @@ func TestPreflightRules(t *testing.T) {
 		"one proxy for both": {func(f *PreflightFacts) {
 			f.Primary.APIAddress, f.Standby.APIAddress, f.Primary.VIP, f.Standby.VIP = "rancher", "rancher", "rancher", "10.1.0.10"
 		}, "api-endpoint", CheckWarn, "not its VIP"},
-		"address of both families":          {func(f *PreflightFacts) { f.Resolved.Value = append(f.Resolved.Value, "2001:db8::10") }, "access-address", CheckOK, ""},
+		"address of both families": {func(f *PreflightFacts) { f.Resolved.Value = append(f.Resolved.Value, "2001:db8::10") }, "access-address", Unchecked, "where 2001:db8::10 leads"},
+		"address leads to the standby by IPv6": {func(f *PreflightFacts) {
+			f.Standby.VIP = "2001:db8:1::10"
+			f.Resolved.Value = append(f.Resolved.Value, "2001:db8:1::10")
+		}, "access-address", CheckWarn, "leads to 2001:db8:1::10 as well"},
+		"primary's role hidden":             {func(f *PreflightFacts) { f.Primary.Role.Value.Hidden = true }, "roles", CheckOK, "what moscow is, its account may not read"},
 		"address of the other family alone": {func(f *PreflightFacts) { f.Resolved = found([]string{"2001:db8::10"}) }, "access-address", CheckWarn, "not to moscow's VIP"},
 		"one etcd, roles unseen":            {func(f *PreflightFacts) { f.Same, f.Primary.Role = true, NotFound[RoleFacts]("denied") }, "roles", CheckFail, "the same etcd cluster"},
 		"endpoint is a node":                {func(f *PreflightFacts) { f.Standby.APIAddress = "10.1.0.1:6443" }, "api-endpoint", CheckWarn, "not its VIP"},

@@ -62,7 +62,7 @@ func (e *etcdSide) role(ctx context.Context, peer cluster.Identity) console.Foun
 		facts.Refuses = oneLine(errors.Unwrap(refused))
 	}
 	if e.primary && cluster.IsDenied(err) {
-		err = nil // a reader's account may not see the role; then nobody says that it is a standby
+		facts.Hidden, err = true, nil
 	}
 	return console.FoundIf(facts, err)
 }
