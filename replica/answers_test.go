@@ -60,9 +60,13 @@ func TestAnswersBesideANamespaceComeToAnEnd(t *testing.T) {
 	_, err := p.new(t).Once(t.Context())
 	mustTripOn(t, err, "400 of 1,200 "+teamMachines)
 	p.answer(t, p.standingTrip(t), true)
-	p.markTeams(t, 1, 3)
-	p.deleteTeam(t, 1, 0, 200)
-	p.answersEnd(t, 2)
+	p.markTeams(t, 1, 2)
+	_, err = p.new(t).Once(t.Context())
+	mustTripOn(t, err, "Namespace team-1 is being deleted")
+	trip := p.standingTrip(t)
+	p.deleteTeam(t, 1, 0, 400) // as its primary does
+	p.answer(t, trip, true)
+	p.answersEnd(t, 0)
 }
 
 func TestAnAnswerToAResyncNamesWhatNobodyHasSeen(t *testing.T) {
