@@ -73,12 +73,8 @@ func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
 		if err != nil {
 			return err
 		}
-		if int64(len(accepted)) > left {
-			continue // all of it is shown again
-		}
-		for _, key := range accepted {
-			delete(t.keys, key)
-			t.beyond = true
+		if int64(len(accepted)) <= left { // or all of it is shown again
+			t.accept(accepted)
 		}
 	}
 	return nil
