@@ -73,8 +73,12 @@ func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
 		if err != nil {
 			return err
 		}
-		if int64(len(accepted)) <= left { // or all of it is shown again
-			t.accept(accepted)
+		if int64(len(accepted)) > left {
+			continue // all of it is shown again
+		}
+		for _, key := range accepted {
+			delete(t.keys, key)
+			t.beyond = true
 		}
 	}
 	return nil

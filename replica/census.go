@@ -33,10 +33,10 @@ const keysNamed = 2000
 
 // toll is what may be lost of one resource.
 type toll struct {
-	keys     map[string]kv.Revision // and the primary's revision of each loss
-	beside   int64                  // of them: not taken along with another object
-	whole    bool                   // all goes, with its definition
-	accepted []string               // are not among keys any more
+	keys   map[string]kv.Revision // and the primary's revision of each loss
+	beside int64                  // of them: not taken along with another object
+	whole  bool                   // all goes, with its definition
+	beyond bool                   // what was accepted has been taken from it
 }
 
 // tolls are what may be lost, by resource.
@@ -57,14 +57,6 @@ func (t *toll) add(keys map[string]kv.Revision) {
 		}
 		t.keys[key] = revision
 	}
-}
-
-// accept takes out what may go.
-func (t *toll) accept(keys []string) {
-	for _, key := range keys {
-		delete(t.keys, key)
-	}
-	t.accepted = keys
 }
 
 // each visits the objects of a resource that came from the primary, "" = in any
@@ -97,7 +89,7 @@ func (c census) weigh(ctx context.Context, t tolls, checkpoint kv.Revision) ([]r
 		if err != nil {
 			return nil, err
 		}
-		loss.Whole, loss.Beside, loss.Beyond = one.whole, one.beside, len(one.accepted) > 0
+		loss.Whole, loss.Beside, loss.Beyond = one.whole, one.beside, one.beyond
 		losses = append(losses, loss)
 	}
 	return c.limits.worst(losses), nil
