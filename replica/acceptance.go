@@ -8,63 +8,58 @@ import (
 	"slices"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/source"
 )
 
-// acceptance is what an operator has accepted to be deleted: so many objects of
-// some resources, by what the primary wrote up to a revision. The zero value is none.
+// acceptance is what an operator has accepted to be deleted. The zero value is nothing.
 type acceptance struct {
-	through kv.Revision
-	left    map[string]int64 // by resource
-	dooms   map[string]bool  // objects whose deletion takes those along, as Trip.Cause names them
+	shown   map[string]kv.Revision // by resource: the last deletion that a stream has shown
+	through kv.Revision            // a resync may delete what the primary had lost then,
+	left    map[string]int64       // by resource as much as was shown
+	dooms   map[string]bool        // objects whose deletion takes others along, as Trip.Cause names them
 }
 
-func acceptanceOf(t *role.Trip) acceptance {
-	a := acceptance{through: t.Answer.Through, left: map[string]int64{}, dooms: map[string]bool{}}
-	trips := append(slices.Clone(t.Earlier), *t)
-	for i, one := range trips {
-		for _, l := range one.Losses {
-			if !shownAgain(trips[i+1:], one.From, l.Resource) {
-				a.left[l.Resource] += l.Deleted
-			}
-		}
+// acceptanceOf is what the answers to a trip and those before it accept, for a
+// standby that is complete up to a revision.
+func acceptanceOf(t *role.Trip, complete kv.Revision) acceptance {
+	a := acceptance{shown: map[string]kv.Revision{}, through: t.Answer.Through, left: map[string]int64{}, dooms: map[string]bool{}}
+	for _, one := range append(slices.Clone(t.Earlier), *t) {
 		for _, cause := range one.Causes() {
 			a.dooms[cause] = true
+		}
+		for _, l := range one.Losses {
+			n := l.Deleted - l.Applied
+			if one.Cause != "" { // the others go along
+				n = min(n, l.Beside)
+			}
+			switch {
+			case one.Resync: // it has counted what went before as well
+				a.left[l.Resource] = n + l.Accepted
+			case one.Through > complete: // or the standby has it
+				a.left[l.Resource] += n
+				a.shown[l.Resource] = max(a.shown[l.Resource], one.Through)
+			}
 		}
 	}
 	return a
 }
 
-// shownAgain reports whether a later trip has counted what was lost of a resource
-// from a revision on, as one that a resync raised has.
-func shownAgain(later []role.Trip, from kv.Revision, resource string) bool {
-	return slices.ContainsFunc(later, func(t role.Trip) bool {
-		return (t.Resync || t.From <= from) && slices.ContainsFunc(t.Losses, func(l role.Loss) bool { return l.Resource == resource && !l.Beyond })
-	})
+// covers reports whether the deletion of an object was accepted.
+func (a acceptance) covers(k registry.Key, revision kv.Revision) bool {
+	return revision <= a.shown[k.GroupResource()] || a.dooms[causeOf("namespaces", k.Namespace)] || a.dooms[causeOf(definitions, k.GroupResource())]
 }
 
-func (a acceptance) clone() acceptance { return acceptance{a.through, maps.Clone(a.left), a.dooms} }
-
-// covers reports whether one more deletion was accepted.
-func (a acceptance) covers(resource string, revision kv.Revision) bool {
-	return revision <= a.through && a.left[resource] != 0
-}
-
-// spend takes one deletion from what was accepted; false where it was not.
-func (a acceptance) spend(resource string, revision kv.Revision) bool {
-	if !a.covers(resource, revision) {
-		return false
-	}
-	a.left[resource]--
-	return true
-}
-
-// acceptedLosses takes from what is gone the keys that were accepted: those that the
-// primary had lost, or was deleting, when the answer was given, and no more than
-// the answer names.
+// acceptedLosses takes from what is gone the keys that were accepted: those that go
+// along with what was, and those that the primary had lost, or was deleting, when
+// the answer was given. Where these are more than the answer names, by more than
+// what is never too many, all of them are shown again: nobody knows which are new.
 func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
 	for resource, t := range gone {
+		if err := j.acceptedAlong(ctx, resource, t); err != nil {
+			return err
+		}
 		left := j.accepted.left[resource]
 		if left == 0 {
 			continue
@@ -73,12 +68,41 @@ func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
 		if err != nil {
 			return err
 		}
-		if int64(len(accepted)) > left {
-			continue // all of it is shown again
+		if int64(len(accepted)) > left+min(j.breaker.floor(resource, t.whole), left/10) {
+			continue
 		}
 		for _, key := range accepted {
 			delete(t.keys, key)
-			t.beyond = true
+		}
+		t.accepted = accepted
+	}
+	return nil
+}
+
+// acceptedAlong takes from what is gone of a resource what goes along with an
+// accepted Namespace or definition.
+func (j *copyJob) acceptedAlong(ctx context.Context, resource string, t *toll) error {
+	prefix := j.view.Scope.RegistryPrefix()
+	known := map[string]bool{}
+	accepted := func(resource, name string) (bool, error) {
+		if known, asked := known[resource+"/"+name]; asked {
+			return known, nil
+		}
+		was, err := j.acceptedDoom(ctx, registry.ResourcePrefix(prefix, resource)+name, causeOf(resource, name))
+		known[resource+"/"+name] = was
+		return was, err
+	}
+	for key := range t.keys {
+		k, _ := registry.ParseKey(prefix, key)
+		along, err := accepted(definitions, resource)
+		if err == nil && !along && k.Namespace != "" {
+			along, err = accepted("namespaces", k.Namespace)
+		}
+		if err != nil {
+			return err
+		}
+		if along {
+			delete(t.keys, key)
 		}
 	}
 	return nil

@@ -3,10 +3,12 @@ package replica_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/role"
 )
 
 // An answer is for what was shown. Here the primary goes on deleting before it comes.
@@ -52,21 +54,145 @@ func TestAnswersToTheStreamAndAResyncComeToAnEnd(t *testing.T) {
 	p.answersEnd(t, 1)
 }
 
-// Beside a Namespace that is deleted too the answers end as well.
+// Beside Namespaces that are deleted too the answers end as well, and one covers
+// nothing in others.
 func TestAnswersBesideANamespaceComeToAnEnd(t *testing.T) {
-	p := teams(t, 3, 400)
-	p.deleteTeam(t, 0, 0, 400)
+	p := teams(t, 4, 300)
+	p.deleteTeam(t, 0, 0, 300)
+	p.deleteTeam(t, 3, 0, 100)
 	p.compactAll(t)
 	_, err := p.new(t).Once(t.Context())
 	mustTripOn(t, err, "400 of 1,200 "+teamMachines)
 	p.answer(t, p.standingTrip(t), true)
-	p.markTeams(t, 1, 2)
+	p.markTeams(t, 0, 2)
+	p.deleteTeam(t, 2, 0, 100)
 	_, err = p.new(t).Once(t.Context())
-	mustTripOn(t, err, "Namespace team-1 is being deleted")
+	mustTripOn(t, err, "Namespace team-1 are being deleted", "700 of 1,200 "+teamMachines, "100 of them are deleted beside that")
 	trip := p.standingTrip(t)
-	p.deleteTeam(t, 1, 0, 400) // as its primary does
+	p.deleteTeam(t, 1, 0, 300) // as its primary does
 	p.answer(t, trip, true)
 	p.answersEnd(t, 0)
+}
+
+func TestAnAnswerForANamespaceCoversNoOther(t *testing.T) {
+	for name, before := range map[string]int{"nothing was accepted before": 0, "it was emptied before": 950} {
+		t.Run(name, func(t *testing.T) {
+			p := teams(t, 3, 1000)
+			if before > 0 {
+				p.deleteTeam(t, 0, 0, before)
+				p.compactAll(t)
+				_, err := p.new(t).Once(t.Context())
+				mustTripOn(t, err, "950 of 3,000 "+teamMachines)
+				p.answer(t, p.standingTrip(t), true)
+			}
+			p.markTeams(t, 0, 1)
+			if before == 0 {
+				p.compactAll(t)
+			}
+			_, err := p.new(t).Once(t.Context())
+			mustTripOn(t, err, "1,000 of 3,000 "+teamMachines)
+			trip := p.standingTrip(t)
+			p.deleteTeam(t, 0, before, 1000)
+			p.deleteTeam(t, 1, 0, 950)
+			p.answer(t, trip, true)
+			_, err = p.new(t).Once(t.Context())
+			mustTripOn(t, err, "950 of 3,000 "+teamMachines)
+			if n := count(t, p.standby.Client(), machineDir+"team-1/"); n != 1000 {
+				t.Errorf("%d Machines of another Namespace are left", n)
+			}
+		})
+	}
+}
+
+// An accepted Namespace takes its Machines along whenever the primary deletes them,
+// and one of its name that comes later does not.
+func TestAnAnswerForANamespaceIsForAllOfIt(t *testing.T) {
+	p := teams(t, 3, 400)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.markTeams(t, 0, 1)
+	mustTripOn(t, d.wait(t, "the breaker to trip", tripped).Err, "Namespace team-0")
+	p.answer(t, p.standingTrip(t), true)
+	p.quiet(t)
+	p.deleteTeam(t, 0, 0, 400)
+	remove(t, p.primary.Client(), teamKey(0))
+	p.quiet(t)
+	if s := d.State(); tripped(s) {
+		t.Fatal(s.Err)
+	}
+	put(t, p.primary.Client(), teamKey(0), namespace("team-0", false))
+	p.putTeam(t, 0, 1000, 1700)
+	p.quiet(t)
+	p.deleteTeam(t, 0, 1000, 1700)
+	mustTripOn(t, d.wait(t, "the breaker to trip", tripped).Err, teamMachines)
+}
+
+// A few that go every minute anyway do not make an answer worthless.
+func TestAnswersBesideUsualDeletionsComeToAnEnd(t *testing.T) {
+	p := teams(t, 1, 1000)
+	p.deleteTeam(t, 0, 0, 400)
+	p.compactAll(t)
+	_, err := p.new(t).Once(t.Context())
+	mustTripOn(t, err, "400 of 1,000 "+teamMachines)
+	trip := p.standingTrip(t)
+	p.deleteTeam(t, 0, 400, 410)
+	p.answer(t, trip, true)
+	p.answersEnd(t, 0)
+}
+
+// nextTrip waits for one that nobody has answered yet.
+func (p *pair) nextTrip(t *testing.T, d *daemon, says string) (next role.Trip) {
+	t.Helper()
+	s := d.wait(t, "the breaker to trip", func(s replica.State) bool {
+		if !tripped(s) {
+			return false
+		}
+		next = p.standingTrip(t)
+		return next.Answer == nil && strings.Contains(s.Err.Error(), next.What())
+	})
+	mustTripOn(t, s.Err, says)
+	return next
+}
+
+// What the stream has shown is what goes: nothing that the primary deletes between
+// that and the answer, however many were accepted before.
+func TestAnswersToTheStreamCoverNothingElse(t *testing.T) {
+	p := teams(t, 1, 2000)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	for _, step := range []struct {
+		first, end, next int
+		says             string
+	}{{0, 700, 1300, "700 of 2,000"}, {700, 1300, 1900, "600 of 1,300"}} {
+		if step.first == 0 {
+			p.deleteTeam(t, 0, step.first, step.end)
+		}
+		trip := p.nextTrip(t, d, step.says)
+		p.deleteTeam(t, 0, step.end, step.next)
+		p.answer(t, trip, true)
+	}
+	p.nextTrip(t, d, "600 of 700")
+	if n := count(t, p.standby.Client(), machineDir); n != 700 {
+		t.Errorf("%d of 700 are left", n)
+	}
+}
+
+// Nor does a resync find more of it than the stream has shown and the standby has not.
+func TestAnswersThatWereFollowedCoverNothingElse(t *testing.T) {
+	p := teams(t, 1, 3000)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.deleteTeam(t, 0, 0, 1000)
+	trip := p.nextTrip(t, d, "1,000 of 3,000")
+	p.deleteTeam(t, 0, 1000, 1700)
+	p.answer(t, trip, true)
+	trip = p.nextTrip(t, d, "700 of 2,000")
+	d.stop(t)
+	p.deleteTeam(t, 0, 1700, 2600)
+	p.answer(t, trip, true)
+	p.hold(t) // what is held has changed: a resync
+	_, err := p.new(t).Once(t.Context())
+	mustTripOn(t, err, "1,600 of 2,000 "+teamMachines)
 }
 
 func TestAnAnswerToAResyncNamesWhatNobodyHasSeen(t *testing.T) {

@@ -70,7 +70,7 @@ func TestRecordEndsWithOurWrite(t *testing.T) {
 			t.Errorf("%+v has ended the record, %v", w, err)
 		}
 	}
-	if err := s.endRecords(t.Context(), []Write{{Key: key, Revision: at + 1}}); err != nil || record() || s.foreign.has(key) {
+	if err := s.endRecords(t.Context(), []Write{{Key: key, Revision: at + 2}}); err != nil || record() || s.foreign.has(key) {
 		t.Errorf("our write has not ended the record, %v", err)
 	}
 

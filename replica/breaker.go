@@ -2,6 +2,7 @@ package replica
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"path"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/role"
 )
 
@@ -135,12 +137,13 @@ type breaker struct {
 	accepted acceptance
 
 	mu     sync.Mutex
+	along  acceptance // what goes with accepted Namespaces and definitions that are not gone yet
 	bursts map[string]*burst
 	dooms  []doom
 }
 
 func newBreaker(limits Breaker, accepted acceptance) *breaker {
-	return &breaker{limits: limits, accepted: accepted.clone(), bursts: map[string]*burst{}}
+	return &breaker{limits: limits, accepted: accepted, along: acceptance{dooms: maps.Clone(accepted.dooms)}, bursts: map[string]*burst{}}
 }
 
 // lost tells of an object that is deleted, or marked for it.
@@ -150,9 +153,6 @@ func (b *breaker) lost(resource, key string, revision kv.Revision, now time.Time
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.accepted.spend(resource, revision) {
-		return
-	}
 	b.note(resource, key, revision, now)
 }
 
@@ -380,9 +380,17 @@ func (b *breaker) waits() bool {
 	return false
 }
 
-// accepts reports whether one more deletion was accepted.
-func (b *breaker) accepts(resource string, revision kv.Revision) bool {
+// accepts reports whether the deletion of an object was accepted.
+func (b *breaker) accepts(k registry.Key, revision kv.Revision) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.accepted.covers(resource, revision)
+	return revision <= b.accepted.shown[k.GroupResource()] || b.along.covers(k, revision)
+}
+
+// ended tells of an object that took others along and is gone: another one may get
+// its name.
+func (b *breaker) ended(cause string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.along.dooms, cause)
 }

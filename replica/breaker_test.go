@@ -19,12 +19,12 @@ type breakerTest struct {
 	revision, checkpoint kv.Revision
 }
 
-func newBreakerTest(t *testing.T, accepted kv.Revision) *breakerTest {
+func newBreakerTest(t *testing.T) *breakerTest {
 	limits := Breaker{Share: 30, Floor: 20, Window: time.Minute, Rules: []BreakerRule{
 		{Resources: []string{"*.cluster.x-k8s.io"}, Share: 10, Floor: 5},
 		{Resources: []string{"secrets"}, Share: 100},
 	}}
-	return &breakerTest{T: t, breaker: newBreaker(limits, acceptance{through: accepted, left: map[string]int64{"configmaps": 900}}), now: time.Unix(1000, 0), revision: 100, checkpoint: 100}
+	return &breakerTest{T: t, breaker: newBreaker(limits, acceptance{}), now: time.Unix(1000, 0), revision: 100, checkpoint: 100}
 }
 
 // deleteSome deletes n objects of a resource, each the given time after the one before.
@@ -54,7 +54,7 @@ func (b *breakerTest) want(through kv.Revision, weighs int64) weight {
 }
 
 func TestBurstWaitsWholeAndIsWeighedWhenItHasEnded(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	b.deleteSome("configmaps", 1000, time.Millisecond)
 	b.want(100, 0)
 	b.now = b.now.Add(settle)
@@ -67,7 +67,7 @@ func TestBurstWaitsWholeAndIsWeighedWhenItHasEnded(t *testing.T) {
 }
 
 func TestFewDeletionsPassAfterAMoment(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	b.deleteSome("configmaps", 20, time.Millisecond)
 	b.want(100, 0)
 	b.now = b.now.Add(settle)
@@ -76,7 +76,7 @@ func TestFewDeletionsPassAfterAMoment(t *testing.T) {
 
 // One deletion is held up for a moment only, two wait for a third.
 func TestSingleDeletionWaitsLess(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	b.deleteSome("configmaps", 1, 0)
 	b.want(100, 0)
 	b.now = b.now.Add(alone)
@@ -91,7 +91,7 @@ func TestSingleDeletionWaitsLess(t *testing.T) {
 
 // What never ends is not held up for ever, but counted all the same.
 func TestSteadyDeletionsFlowUntilTheyAreTooMany(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	b.deleteSome("configmaps", 15, 10*time.Millisecond)
 	b.want(100, 0)
 	b.deleteSome("configmaps", 24, 205*time.Millisecond) // 5 s after the first
@@ -112,7 +112,7 @@ func TestSteadyDeletionsFlowUntilTheyAreTooMany(t *testing.T) {
 }
 
 func TestDeletionsOutsideTheWindowAreForgotten(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	for range 10 {
 		b.deleteSome("configmaps", 20, time.Millisecond)
 		b.now = b.now.Add(settle)
@@ -127,23 +127,14 @@ func TestDeletionsOutsideTheWindowAreForgotten(t *testing.T) {
 
 // A deletion that has not been applied counts, however long it has waited.
 func TestWaitingDeletionsAreNotForgotten(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	b.deleteSome("configmaps", 21, time.Millisecond)
 	b.now = b.now.Add(time.Hour)
 	b.want(100, 21)
 }
 
-func TestAcceptedDeletionsPass(t *testing.T) {
-	b := newBreakerTest(t, 1000)
-	b.deleteSome("configmaps", 900, time.Millisecond)
-	b.want(everything, 0)
-	b.deleteSome("configmaps", 50, time.Millisecond)
-	b.now = b.now.Add(settle)
-	b.want(1000, 50)
-}
-
 func TestRecreatedObjectsDoNotCount(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	b.deleteSome("configmaps", 30, time.Millisecond)
 	for r := kv.Revision(101); r <= 115; r++ {
 		b.created("configmaps", fmt.Sprint("configmaps", r))
@@ -154,7 +145,7 @@ func TestRecreatedObjectsDoNotCount(t *testing.T) {
 
 // An object with finalizers is marked first and deleted later.
 func TestMarkedAndDeletedCountsOnce(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	b.deleteSome("configmaps", 20, time.Millisecond)
 	b.lost("configmaps", "configmaps101", 121, b.now)
 	b.now = b.now.Add(settle)
@@ -162,7 +153,7 @@ func TestMarkedAndDeletedCountsOnce(t *testing.T) {
 }
 
 func TestDoomIsWeighedBeforeItIsApplied(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	b.doomed("/registry/namespaces/prod", 140, b.now)
 	g := b.gate(b.checkpoint, b.now)
 	if g.through != 139 || len(g.weigh) != 1 || g.weigh[0].dooms[0].revision != 140 {
@@ -174,7 +165,7 @@ func TestDoomIsWeighedBeforeItIsApplied(t *testing.T) {
 
 // A scout tells of dooms before their turn; then they come once more.
 func TestDoomsAreWeighedOnceAndInOrder(t *testing.T) {
-	b := newBreakerTest(t, 0)
+	b := newBreakerTest(t)
 	for _, revision := range []kv.Revision{150, 140, 150} {
 		b.doomed(fmt.Sprint("/registry/namespaces/", revision), revision, b.now)
 	}
@@ -185,7 +176,7 @@ func TestDoomsAreWeighedOnceAndInOrder(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	limits := newBreakerTest(t, 0).limits
+	limits := newBreakerTest(t).limits
 	for _, tc := range []struct {
 		loss    role.Loss
 		tooMany bool

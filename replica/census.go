@@ -33,10 +33,10 @@ const keysNamed = 2000
 
 // toll is what may be lost of one resource.
 type toll struct {
-	keys   map[string]kv.Revision // and the primary's revision of each loss
-	beside int64                  // of them: not taken along with another object
-	whole  bool                   // all goes, with its definition
-	beyond bool                   // what was accepted has been taken from it
+	keys     map[string]kv.Revision // and the primary's revision of each loss
+	beside   int64                  // of them: not taken along with another object
+	whole    bool                   // all goes, with its definition
+	accepted []string               // have been taken from it
 }
 
 // tolls are what may be lost, by resource.
@@ -89,7 +89,12 @@ func (c census) weigh(ctx context.Context, t tolls, checkpoint kv.Revision) ([]r
 		if err != nil {
 			return nil, err
 		}
-		loss.Whole, loss.Beside, loss.Beyond = one.whole, one.beside, one.beyond
+		loss.Whole, loss.Beside = one.whole, one.beside
+		for _, key := range one.accepted {
+			if _, again := one.keys[key]; !again {
+				loss.Accepted++
+			}
+		}
 		losses = append(losses, loss)
 	}
 	return c.limits.worst(losses), nil

@@ -273,7 +273,7 @@ func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 	for _, p := range j.surplus {
 		delete(j.records, p.Key) // it stays, and so does its original
 	}
-	if err := j.holdAgain(ctx); err != nil { // also where the breaker stops the rest
+	if err := j.holdAgain(ctx, known); err != nil { // also where the breaker stops the rest
 		return err
 	}
 	if err := j.weighLosses(ctx, marked, known); err != nil {

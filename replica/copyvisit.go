@@ -45,6 +45,7 @@ func (j *copyJob) unseal(s *kv.Pair) (sealed string, err error) {
 	if sealed = registry.SealedWith(s.Value); sealed == "" {
 		return "", nil
 	}
+	sealed = k.GroupResource() + " " + sealed // each resource may have keys of its own
 	if _, err := j.view.Recoder.PlainOfStandby(k.GroupResource(), s.Key, s.Value); errors.Is(err, registry.ErrWrongKey) {
 		return sealed, fmt.Errorf("%s (%s): %w", s.Key, k, err)
 	}
@@ -64,9 +65,9 @@ func (j *copyJob) keysFit() error {
 
 // proven reports whether the key that a value is sealed with has opened one of the
 // standby's own; until then it waits.
-func (j *copyJob) proven(value []byte) bool {
+func (j *copyJob) proven(gr string, value []byte) bool {
 	sealed := registry.SealedWith(value)
-	why, seen := j.sealed[sealed]
+	why, seen := j.sealed[gr+" "+sealed]
 	return sealed == "" || seen && why == nil
 }
 
@@ -136,7 +137,7 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 	}
 	it := newItem(p.Key, value, gr, want.Meta)
 	it.fresh, it.marked = s == nil, marked
-	it.loose = it.loose && !marked && j.proven(value)
+	it.loose = it.loose && !marked && j.proven(gr, value)
 	if want.Kept != nil {
 		it.held, it.kept = true, want.Kept
 		it.size += len(want.Kept) + len(scope.HeldPrefix) + len(p.Key)

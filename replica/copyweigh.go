@@ -54,7 +54,7 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	for resource, t := range along {
 		if g := gone[resource]; g != nil {
 			t.add(g.keys)
-			t.beyond = g.beyond
+			t.accepted = g.accepted
 		}
 	}
 	if trip.Losses, err = count.weigh(ctx, along, 0); err != nil || len(trip.Losses) == 0 {

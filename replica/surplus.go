@@ -137,13 +137,13 @@ func readSurplus(ctx context.Context, standby *clientv3.Client) (set surplusSet,
 // holdAgain makes objects inert that were kept when the primary lost them, held,
 // and released since. They may be last copies: each is written as it stands now,
 // and one that cannot be read is left.
-func (j *copyJob) holdAgain(ctx context.Context) error {
+func (j *copyJob) holdAgain(ctx context.Context, known surplusSet) error {
 	for _, key := range j.released {
 		if err := j.announce(ctx); err != nil {
 			return err
 		}
 		for attempt := 1; ; attempt++ {
-			err := j.tryHoldAgain(ctx, key)
+			err := j.tryHoldAgain(ctx, key, known)
 			if err == nil {
 				break
 			}
@@ -155,12 +155,15 @@ func (j *copyJob) holdAgain(ctx context.Context) error {
 	return nil
 }
 
-func (j *copyJob) tryHoldAgain(ctx context.Context, key string) error {
+func (j *copyJob) tryHoldAgain(ctx context.Context, key string, known surplusSet) error {
 	there, err := source.Get(ctx, j.standby, []string{key}, 0)
 	if err != nil || len(there) == 0 {
 		return err
 	}
 	now := there[0]
+	if !known.has(&now) {
+		return nil // another one has its name since it was read
+	}
 	object, err := j.view.InStandby(key, now.Value)
 	var value []byte
 	changed := false

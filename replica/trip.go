@@ -134,7 +134,7 @@ func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() er
 		case d.endsTrips() && (trip.Answer == nil || !trip.Answer.Accept):
 			return Decision{Copy: d.Copy, Keep: true}, nil // the trip ends with it
 		case trip.Answer != nil && trip.Answer.Accept:
-			s.accepted = acceptanceOf(trip)
+			s.accepted = acceptanceOf(trip, completeTo(d))
 			s.Log.Info("the deletions that the breaker stopped were accepted", "by", trip.Answer.By, "what", trip.String())
 			return d, nil
 		case trip.Answer != nil:
@@ -226,8 +226,13 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 		}
 	}
 	for resource, t := range along {
-		if len(t.keys) > 0 { // or nothing is left to lose
-			t.add(s.breaker.counted(resource))
+		if len(t.keys) == 0 {
+			continue // nothing is left to lose
+		}
+		beside := s.breaker.counted(resource)
+		t.add(beside)
+		for _, revision := range beside {
+			w.through = max(w.through, revision)
 		}
 	}
 	losses, err := s.census.weigh(ctx, along, s.sink.Last().SourceRevision)
@@ -244,8 +249,10 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 // describeDoom names the object whose deletion takes others along.
 func describeDoom(view *scope.View, key string) string {
 	k, _ := registry.ParseKey(view.Scope.RegistryPrefix(), key)
-	return registry.Kind(k.GroupResource()) + " " + k.Name
+	return causeOf(k.GroupResource(), k.Name)
 }
+
+func causeOf(resource, name string) string { return registry.Kind(resource) + " " + name }
 
 // count tells the breaker of a change in scope.
 func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
@@ -257,19 +264,27 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 		return nil
 	}
 	resource, now := k.GroupResource(), time.Now()
+	takesAlong := takesAlong(s.view.Scope.RegistryPrefix(), c.Key)
+	lost := func() {
+		if !s.breaker.accepts(k, c.Revision) {
+			s.breaker.lost(resource, c.Key, c.Revision, now)
+		}
+	}
 	switch {
-	case s.ahead && s.breaker.accepts(resource, c.Revision): // spent when its turn comes
 	case c.Delete:
 		delete(s.marked, c.Key) // another one may get its name
-		s.breaker.lost(resource, c.Key, c.Revision, now)
+		lost()
+		if takesAlong && !s.ahead {
+			s.breaker.ended(causeOf(resource, k.Name))
+		}
 	case deleting:
 		// An object with finalizers: what is marked will be deleted, and nobody can take it back.
 		marked, err := s.markedBefore(ctx, c)
 		if err != nil || marked {
 			return err
 		}
-		s.breaker.lost(resource, c.Key, c.Revision, now)
-		if takesAlong(s.view.Scope.RegistryPrefix(), c.Key) {
+		lost()
+		if takesAlong {
 			s.breaker.doomed(c.Key, c.Revision, now)
 		}
 	case c.Created:

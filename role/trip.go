@@ -49,12 +49,14 @@ type Loss struct {
 	// Keys are the first of those that the standby still has; see Trip.Shorten.
 	Keys  []string `json:"keys,omitempty"`
 	Whole bool     `json:"-"` // all of them go, with their definition
-	// Beyond: what was accepted before is not among Deleted.
-	Beyond bool `json:"beyond,omitempty"`
+	// Accepted are those that were accepted before, still stand, and are not among Deleted.
+	Accepted int64 `json:"accepted,omitempty"`
 }
 
-// Answer is what an operator decided about a Trip. It holds for as many objects
-// as the trip names, deleted up to the primary's revision Through.
+// Answer is what an operator decided about a Trip. In the stream it holds for the
+// deletions that the trip has seen, and all that goes along with its causes; in a
+// resync, for as many objects as the trip names, gone at the primary's revision
+// Through.
 type Answer struct {
 	Accept  bool        `json:"accept"` // delete on the standby as well; otherwise compare both sides and keep it there
 	Through kv.Revision `json:"through"`
