@@ -270,8 +270,9 @@ func (s Swap) settle(ctx context.Context, db *bolt.DB, state State, kept, lifted
 	if err := exchange(member, lifted); err != nil || !isDir(lifted) {
 		return err
 	}
-	// Not the file has come out, but the old data: somebody has put it back.
-	return errors.Join(errors.New("the old data was put back meanwhile"), exchange(member, lifted))
+	// Not the file has come out, but the old data: somebody has put it back meanwhile.
+	// It goes to where an undone swap takes it from.
+	return errors.Join(errors.New("the old data was put back meanwhile"), os.Rename(lifted, filepath.Join(kept, "member")))
 }
 
 func isDir(name string) bool {

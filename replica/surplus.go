@@ -28,8 +28,8 @@ func (s surplusSet) has(p *kv.Pair) bool {
 
 // settleSurplus finds out which keys that only the standby has were written by
 // a copy that did not finish: those that the primary had at a revision which
-// such a copy was pinned to. Where the primary no longer keeps that revision,
-// nobody can tell, and the keys stay.
+// such a copy was pinned to, or where the primary no longer keeps that revision,
+// those that the standby says so of. Where it does not either, the keys stay.
 func (j *copyJob) settleSurplus(ctx context.Context) error {
 	var foreign []kv.Pair
 	for part := range slices.Chunk(j.surplus, readAgainMax) {
@@ -47,6 +47,7 @@ func (j *copyJob) settleSurplus(ctx context.Context) error {
 // unfinished moves the keys that an unfinished copy wrote to the deletes, and
 // returns the others.
 func (j *copyJob) unfinished(ctx context.Context, candidates []kv.Pair) ([]kv.Pair, error) {
+	forgotten := false
 	for _, rev := range j.interrupted {
 		var keys []string
 		for _, s := range candidates {
@@ -59,6 +60,7 @@ func (j *copyJob) unfinished(ctx context.Context, candidates []kv.Pair) ([]kv.Pa
 		}
 		had, err := source.Get(ctx, j.primary, keys, rev)
 		if errors.Is(err, source.ErrCompacted) {
+			forgotten = true
 			continue
 		}
 		if err != nil {
@@ -68,7 +70,36 @@ func (j *copyJob) unfinished(ctx context.Context, candidates []kv.Pair) ([]kv.Pa
 			candidates = slices.DeleteFunc(candidates, func(s kv.Pair) bool { return s.Key == p.Key && j.wrote(p, s) })
 		}
 	}
-	return candidates, nil
+	if !forgotten {
+		return candidates, nil
+	}
+	return j.createdByUs(ctx, candidates)
+}
+
+// createdByUs does the same where the primary no longer knows: every transaction of
+// the replication writes the checkpoint too, as far as the standby keeps its history.
+func (j *copyJob) createdByUs(ctx context.Context, candidates []kv.Pair) (foreign []kv.Pair, err error) {
+	ours := map[kv.Revision]bool{}
+	for _, s := range candidates {
+		have, unread := j.view.InStandby(s.Key, s.Value)
+		if s.Value == nil || unread != nil {
+			foreign = append(foreign, s)
+			continue
+		}
+		if _, asked := ours[s.CreateRevision]; !asked {
+			checkpoint, err := keyAt(ctx, j.standby, sink.CheckpointKey, s.CreateRevision)
+			if err != nil && !errors.Is(err, source.ErrCompacted) {
+				return nil, err
+			}
+			ours[s.CreateRevision] = checkpoint != nil && kv.Revision(checkpoint.ModRevision) == s.CreateRevision
+		}
+		if !ours[s.CreateRevision] {
+			foreign = append(foreign, s)
+			continue
+		}
+		j.deletes = append(j.deletes, itemToDelete(s.Key, s.CreateRevision, have.Meta))
+	}
+	return foreign, nil
 }
 
 // wrote reports whether s on the standby is what the primary had in p, and if
@@ -139,9 +170,6 @@ func readSurplus(ctx context.Context, standby *clientv3.Client) (set surplusSet,
 // and one that cannot be read is left.
 func (j *copyJob) holdAgain(ctx context.Context, known surplusSet) error {
 	for _, key := range j.released {
-		if err := j.announce(ctx); err != nil {
-			return err
-		}
 		for attempt := 1; ; attempt++ {
 			err := j.tryHoldAgain(ctx, key, known)
 			if err == nil {
@@ -184,18 +212,31 @@ func (j *copyJob) tryHoldAgain(ctx context.Context, key string, known surplusSet
 		{Key: surplusKey(key), Value: []byte(sink.SurplusKept), Revision: j.rev},
 	}
 	still := sink.Unchanged{Key: key, Revision: now.ModRevision}
-	err = j.sink.ApplyCopy(ctx, changes, still)
+	err = j.applySurplus(ctx, changes, still)
 	if errors.Is(err, sink.ErrTooLarge) { // the original first
-		if err = j.sink.ApplyCopy(ctx, changes[:1], still); err == nil {
-			j.transactions.Add(1)
-			err = j.sink.ApplyCopy(ctx, changes[1:], still)
+		if err = j.applySurplus(ctx, changes[:1], still); err == nil {
+			err = j.applySurplus(ctx, changes[1:], still)
 		}
 	}
-	switch {
-	case err == nil:
-		j.transactions.Add(1)
-	case errors.Is(err, sink.ErrTooLarge):
+	if errors.Is(err, sink.ErrTooLarge) {
 		return tooLarge(changes[1:2], err)
+	}
+	return err
+}
+
+// applySurplus writes what does not touch whether both sides are equal. Where the
+// copy has written nothing yet, the standby is as complete as before.
+func (j *copyJob) applySurplus(ctx context.Context, changes []kv.Change, still sink.Unchanged) error {
+	last := j.sink.Last()
+	if !j.announced && last.Exists() {
+		return j.sink.Apply(ctx, changes, last.Checkpoint, still)
+	}
+	if err := j.announce(ctx); err != nil {
+		return err
+	}
+	err := j.sink.ApplyCopy(ctx, changes, still)
+	if err == nil {
+		j.transactions.Add(1)
 	}
 	return err
 }

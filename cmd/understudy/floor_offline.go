@@ -104,7 +104,7 @@ func raiseSwap(ctx context.Context, pair *config.Pair, standby *cluster.Cluster,
 	s := datadir.Swap{
 		DataDir: dir, Member: datadir.Member{Name: members[0].Name, PeerURLs: members[0].PeerURLs},
 		ClusterID: id.ID, MemberID: members[0].ID, To: r.To, Patience: opts.stopPatience,
-		Stop: shell(opts.stop, stderr), Start: shell(opts.start, stderr),
+		Stop: shell(uncut+opts.stop, stderr), Start: shell(apart+opts.start, stderr),
 		Say: func(text string) { fmt.Fprintln(stderr, text) },
 	}
 	done, err := s.Run(ctx)
@@ -162,15 +162,20 @@ func identify(ctx context.Context, c config.Cluster) (cluster.Identity, error) {
 	return opened.Identify(ctx, sink.CheckpointKey)
 }
 
-// shell runs a command line of the user's, which Ctrl-C does not cut off: a
-// terminal sends it to all of them. What it prints goes to stderr.
+// A terminal sends Ctrl-C to all that runs at it.
+const (
+	uncut = "trap '' INT\n"                                 // it does not cut the command off, which may ask there
+	apart = "(: </dev/tty) 2>/dev/null && set -m\n" + uncut // nor end what the command leaves behind: a process group of its own
+)
+
+// shell runs a command line of the user's. What it prints goes to stderr.
 func shell(command string, stderr io.Writer) func(context.Context) error {
 	return func(ctx context.Context) error {
-		cmd := exec.CommandContext(ctx, "sh", "-c", "trap '' INT; "+command)
+		cmd := exec.CommandContext(ctx, "sh", "-c", command)
 		cmd.Stdout, cmd.Stderr = stderr, stderr
 		cmd.WaitDelay = time.Second // it may leave a child behind that holds stderr
 		if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-			return fmt.Errorf("%s: %w", command, err)
+			return fmt.Errorf("%s: %w", strings.TrimPrefix(strings.TrimPrefix(command, apart), uncut), err)
 		}
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,40 +15,96 @@ import (
 	"github.com/understudy-dr/understudy/internal/testkit"
 )
 
-const asking = `echo asks >&2; read -r password </dev/tty; echo "got $password" >&2`
-
-// A command that stops etcd may ask at the terminal, as sudo and ssh do, and a
-// Ctrl-C there does not cut it off.
-func TestStopCommandAtATerminal(t *testing.T) {
-	if os.Getenv("UNDERSTUDY_AT_A_TERMINAL") != "" {
-		signal.Notify(make(chan os.Signal, 1), os.Interrupt) // it has other plans with it
-		fmt.Fprintln(os.Stderr, "ended:", shell(asking, os.Stderr)(context.Background()))
-		return
-	}
+// atTerminal runs the test again as the foreground of a terminal, with what in
+// UNDERSTUDY_AT_A_TERMINAL.
+func atTerminal(t *testing.T, what string, env ...string) (keyboard *os.File, out *screen) {
+	t.Helper()
 	keyboard, terminal := openKeyboard(t)
-	defer terminal.Close()
-	var out screen
+	t.Cleanup(func() { terminal.Close() })
+	out = &screen{}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), "UNDERSTUDY_AT_A_TERMINAL=1")
-	cmd.Stdin, cmd.Stderr = terminal, &out
+	cmd.Env = append(os.Environ(), append(env, "UNDERSTUDY_AT_A_TERMINAL="+what)...)
+	cmd.Stdin, cmd.Stderr = terminal, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	says := func(text string) func() (bool, string) {
-		return func() (bool, string) { return strings.Contains(out.String(), text), out.String() }
-	}
-	testkit.Eventually(t, 20*time.Second, "it asks", says("asks"))
-	const ctrlC = "\x03"
-	if _, err := keyboard.WriteString(ctrlC); err != nil {
+	t.Cleanup(func() { _ = cmd.Wait() })
+	return keyboard, out
+}
+
+const ctrlC = "\x03"
+
+func types(t *testing.T, keyboard *os.File, text string) {
+	t.Helper()
+	if _, err := keyboard.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keyboard.WriteString("secret\n"); err != nil {
+}
+
+// A command that stops etcd may ask at the terminal, as sudo and ssh do. A Ctrl-C
+// there does not cut it off, and is heard.
+func TestStopCommandAtATerminal(t *testing.T) {
+	if os.Getenv("UNDERSTUDY_AT_A_TERMINAL") != "" {
+		heard := make(chan os.Signal, 1)
+		signal.Notify(heard, os.Interrupt)
+		const asks = `sh -c 'echo asks >&2; read -r password </dev/tty; echo "got $password" >&2'`
+		fmt.Fprintln(os.Stderr, "ended:", shell(uncut+asks, os.Stderr)(context.Background()))
+		fmt.Fprintln(os.Stderr, "heard", <-heard)
+		return
+	}
+	keyboard, out := atTerminal(t, "understudy")
+	says := func(text string) {
+		t.Helper()
+		testkit.Eventually(t, 20*time.Second, text, func() (bool, string) { return strings.Contains(out.String(), text), out.String() })
+	}
+	says("asks")
+	types(t, keyboard, ctrlC+"secret\n")
+	says("got secret")
+	says("ended: <nil>")
+	says("heard interrupt")
+}
+
+// An etcd that the start command leaves behind is not ended by a Ctrl-C at the
+// terminal, which is heard.
+func TestStartedAtATerminal(t *testing.T) {
+	switch os.Getenv("UNDERSTUDY_AT_A_TERMINAL") {
+	case "etcd":
+		interrupted := make(chan os.Signal, 1)
+		signal.Notify(interrupted, os.Interrupt) // as etcd does
+		fmt.Fprintln(os.Stderr, "etcd runs")
+		for {
+			select {
+			case <-interrupted:
+				fmt.Fprintln(os.Stderr, "etcd was interrupted")
+				return
+			case <-time.Tick(10 * time.Millisecond):
+				if _, err := os.Stat(os.Getenv("UNDERSTUDY_END")); err == nil {
+					fmt.Fprintln(os.Stderr, "etcd was told to end")
+					return
+				}
+			}
+		}
+	case "understudy":
+		heard := make(chan os.Signal, 1)
+		signal.Notify(heard, os.Interrupt)
+		start := "sh -c true; UNDERSTUDY_AT_A_TERMINAL=etcd " + os.Args[0] + " -test.run '^TestStartedAtATerminal$' &"
+		fmt.Fprintln(os.Stderr, "started:", shell(apart+start, os.Stderr)(context.Background()))
+		fmt.Fprintln(os.Stderr, "heard", <-heard)
+		return
+	}
+	end := filepath.Join(t.TempDir(), "end")
+	keyboard, out := atTerminal(t, "understudy", "UNDERSTUDY_END="+end)
+	says := func(text string) {
+		t.Helper()
+		testkit.Eventually(t, 20*time.Second, text, func() (bool, string) { return strings.Contains(out.String(), text), out.String() })
+	}
+	says("etcd runs")
+	says("started: <nil>")
+	types(t, keyboard, ctrlC)
+	says("heard interrupt")
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, 20*time.Second, "it has the answer", says("got secret"))
-	testkit.Eventually(t, 20*time.Second, "it has ended", says("ended: <nil>"))
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
+	says("etcd was told to end")
 }
