@@ -3,6 +3,7 @@ package replica_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,9 @@ func TestReleasedIsHeldAgainAlsoWhereTheBreakerWaits(t *testing.T) {
 	}
 	_, err := p.new(t).Once(t.Context())
 	mustTripOn(t, err, "configmaps")
+	if c, err := sink.ReadCheckpoint(t.Context(), p.standby.Client()); err != nil || c.Phase != sink.Streaming {
+		t.Errorf("a standby that lacks nothing is %q: nobody can check or simulate it, %v", c.Phase, err)
+	}
 	for i := range 10 {
 		key, original := numbered(i)
 		p.standsHeld(t, "while the breaker waits", key, `"replicas":0`, original)
@@ -113,6 +117,28 @@ func TestOwnObjectInThePlaceOfAReleasedOneStays(t *testing.T) {
 	}
 	if record, _ := get(t, p.standby.Client(), sink.SurplusPrefix+key); record != "" {
 		t.Errorf("the record takes it for the primary's: %q", record)
+	}
+}
+
+func TestOwnObjectThatComesWhileACopyReadsStays(t *testing.T) {
+	p := releasedOnes(t)
+	for i := range 1500 {
+		put(t, p.primary.Client(), fmt.Sprintf("/registry/secrets/prod/s-%04d", i), fmt.Sprintf(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s-%04d","namespace":"prod","uid":"s-%d"}}`, i, i))
+	}
+	key, original := numbered(4)
+	mine := strings.Replace(original, "00000000-0000-4000-8000-0000000001", "99999999-0000-4000-8000-0000000001", 1)
+	var created sync.Once
+	p.config.Hooks.Copying = func(c replica.CopyProgress) {
+		if c.Read >= 1000 && !c.Done {
+			created.Do(func() {
+				remove(t, p.standby.Client(), key)
+				put(t, p.standby.Client(), key, mine)
+			})
+		}
+	}
+	p.once(t)
+	if now, _ := get(t, p.standby.Client(), key); now != mine {
+		t.Errorf("his own object: %s", now)
 	}
 }
 

@@ -223,6 +223,37 @@ func TestStandbysOwnValuesProveItsKeyInALargeCopy(t *testing.T) {
 	}
 }
 
+// One resource's key proves nothing of another's, be it of the same name.
+func TestStandbysOwnValuesProveTheKeyOfTheirResource(t *testing.T) {
+	config := func(configMaps, secrets string) *registry.Encryption {
+		e, err := registry.ParseEncryption(fmt.Appendf(nil, `apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [configmaps]
+  providers: [{secretbox: {keys: [{name: key1, secret: %s}]}}, {identity: {}}]
+- resources: [secrets]
+  providers: [{secretbox: {keys: [{name: key1, secret: %s}]}}, {identity: {}}]
+`, configMaps, secrets))
+		must(t, err)
+		return e
+	}
+	p := newPair(t)
+	for resource, kind := range map[string]string{"configmaps": "ConfigMap", "secrets": "Secret"} {
+		key := "/registry/" + resource + "/kube-system/own"
+		stored, err := config(secretA, secretB).Encrypt(resource, key, fmt.Appendf(nil, `{"apiVersion":"v1","kind":"%s","metadata":{"name":"own","namespace":"kube-system"}}`, kind))
+		must(t, err)
+		put(t, p.standby.Client(), key, string(stored))
+	}
+	p.under(t, nil, config(secretA, secretA))
+	put(t, p.primary.Client(), "/registry/secrets/prod/a", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a","namespace":"prod","uid":"u"}}`)
+	if _, err := p.new(t).Once(t.Context()); remedy.CodeOf(err) != remedy.Auth {
+		t.Errorf("%v", err)
+	}
+	if n := count(t, p.standby.Client(), "/registry/secrets/prod/"); n > 0 {
+		t.Errorf("%d Secrets were written with a key that opens none of the standby's", n)
+	}
+}
+
 // putMegabytes writes that many ConfigMaps of a megabyte each to the primary, and as
 // many Secrets in a namespace.
 func (p *pair) putMegabytes(t *testing.T, n int, namespace string, sealed *registry.Encryption) {

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-dr/understudy/internal/testkit/checker"
 	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/sink"
 )
 
 // Fault 4: the checkpoint was compacted away while nobody replicated. The
@@ -89,6 +90,26 @@ func TestResyncSparesKeyCreatedDuringCopy(t *testing.T) {
 	}
 	p.once(t)
 	p.mustEqualBut(t, map[string]bool{key: true})
+}
+
+// What a first copy wrote that was killed, and the primary has deleted since, is known
+// from the standby where the primary has compacted it; what others created stays.
+func TestUnfinishedFirstCopyLeavesNothingBehind(t *testing.T) {
+	p := newPair(t)
+	p.write(t, 20)
+	p.once(t)
+	c, err := sink.ReadCheckpoint(t.Context(), p.standby.Client())
+	must(t, err)
+	put(t, p.standby.Client(), sink.CheckpointKey, fmt.Sprintf(`{"sourceClusterID":%q,"sourceRevision":%d,"time":"2026-01-01T00:00:00Z","scopeHash":%q,"holdsHash":%q,"phase":"copying"}`,
+		c.SourceClusterID, c.SourceRevision, c.ScopeHash, c.HoldsHash))
+	const foreign = "/registry/configmaps/prod/foreign"
+	put(t, p.standby.Client(), foreign, configMap(1))
+	for i := range 5 {
+		remove(t, p.primary.Client(), fmt.Sprintf("/registry/configmaps/prod/w-%04d", i))
+	}
+	compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+	p.once(t)
+	p.mustEqualBut(t, map[string]bool{foreign: true})
 }
 
 // Fault 4: a daemon that is killed right after somebody created a key on the

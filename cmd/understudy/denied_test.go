@@ -50,3 +50,45 @@ standby: {name: spb, etcd: {endpoints: [%q], username: understudy, passwordFile:
 		t.Errorf("status ends with %d: %s%s", code, &stdout, &stderr)
 	}
 }
+
+// A former standby that is the primary now is refused also where the account may not
+// read the other side's role, as one with the grants of the quickstart.
+func TestFormerStandbyIsRefusedToAReader(t *testing.T) {
+	moscow, spb := testkit.StartEtcd(t, testkit.Auth("root", "secret")), testkit.StartEtcd(t)
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := moscow.Client()
+	must(client.RoleAdd(t.Context(), "reader"))
+	must(client.RoleGrantPermission(t.Context(), "reader", "/registry/", "/registry0", clientv3.PermissionType(clientv3.PermRead)))
+	must(client.UserAdd(t.Context(), "understudy", "pass"))
+	must(client.UserGrantRole(t.Context(), "understudy", "reader"))
+	must(client.Put(t.Context(), "/registry/configmaps/prod/a", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"prod","uid":"u"}}`))
+	dir := t.TempDir()
+	file, password := filepath.Join(dir, "understudy.yaml"), filepath.Join(dir, "password")
+	must(nil, os.WriteFile(password, []byte("pass\n"), 0o600))
+	must(nil, os.WriteFile(file, fmt.Appendf(nil, `apiVersion: understudy.dev/v1alpha1
+kind: Pair
+metadata: {name: moscow-spb}
+primary: {name: moscow, etcd: {endpoints: [%q], username: understudy, passwordFile: %q}}
+standby: {name: spb, etcd: {endpoints: [%q]}}
+`, moscow.Endpoints()[0], password, spb.Endpoints()[0]), 0o600))
+	ends := func(code remedy.Code, args ...string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		if got := run(append(args, "--config", file), &stdout, &stderr); got != code {
+			t.Errorf("%v ends with %d: %s", args, got, &stderr)
+		}
+	}
+	ends(remedy.OK, "sync", "--once")
+	ends(remedy.OK, "pause")
+	ends(remedy.OK, "resume")
+	must(spb.Client().Delete(t.Context(), "/understudy/role"))
+	must(client.Put(t.Context(), "/understudy/role", `{"role":"standby","pair":"spb-moscow","term":1}`))
+	ends(remedy.Refused, "floor", "raise", "--margin", "20000", "--apply", "--yes")
+	ends(remedy.Refused, "pause")
+	ends(remedy.Refused, "hold", "release", "--yes")
+}
