@@ -339,17 +339,18 @@ func (b *breaker) judged(w weight, of int64, noLoss []string, now time.Time) {
 	}
 }
 
-// counted are the deletions of a resource within the window.
-func (b *breaker) counted(resource string) map[string]kv.Revision {
+// counted are the deletions of all resources within the window, as of one moment.
+func (b *breaker) counted() map[string]map[string]kv.Revision {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	keys := map[string]kv.Revision{}
-	if r := b.bursts[resource]; r != nil {
+	all := map[string]map[string]kv.Revision{}
+	for resource, r := range b.bursts {
+		all[resource] = map[string]kv.Revision{}
 		for key, d := range r.keys {
-			keys[key] = d.revision
+			all[resource][key] = d.revision
 		}
 	}
-	return keys
+	return all
 }
 
 // let lets dooms through that are not too much. What goes with them counts like

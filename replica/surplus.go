@@ -81,8 +81,12 @@ func (j *copyJob) unfinished(ctx context.Context, candidates []kv.Pair) ([]kv.Pa
 func (j *copyJob) createdByUs(ctx context.Context, candidates []kv.Pair) (foreign []kv.Pair, err error) {
 	ours := map[kv.Revision]bool{}
 	for _, s := range candidates {
+		if s.Value == nil { // nobody has asked
+			foreign = append(foreign, s)
+			continue
+		}
 		have, unread := j.view.InStandby(s.Key, s.Value)
-		if s.Value == nil || unread != nil {
+		if unread != nil {
 			foreign = append(foreign, s)
 			continue
 		}

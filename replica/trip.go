@@ -225,13 +225,13 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 			causes = append(causes, cause)
 		}
 	}
+	beside := s.breaker.counted()
 	for resource, t := range along {
 		if len(t.keys) == 0 {
 			continue // nothing is left to lose
 		}
-		beside := s.breaker.counted(resource)
-		t.add(beside)
-		for _, revision := range beside {
+		t.add(beside[resource])
+		for _, revision := range beside[resource] {
 			w.through = max(w.through, revision)
 		}
 	}
