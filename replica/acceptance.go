@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
@@ -18,16 +19,16 @@ type acceptance struct {
 	shown   map[string]kv.Revision // by resource: the last deletion that a stream has shown
 	through kv.Revision            // a resync may delete what the primary had lost then,
 	left    map[string]int64       // by resource as much as was shown
-	dooms   map[string]bool        // objects whose deletion takes others along, as Trip.Cause names them
+	dooms   map[string]kv.Revision // objects whose deletion takes others along, as Trip.Cause names them, and when it was shown
 }
 
 // acceptanceOf is what the answers to a trip and those before it accept, for a
 // standby that is complete up to a revision.
 func acceptanceOf(t *role.Trip, complete kv.Revision) acceptance {
-	a := acceptance{shown: map[string]kv.Revision{}, through: t.Answer.Through, left: map[string]int64{}, dooms: map[string]bool{}}
+	a := acceptance{shown: map[string]kv.Revision{}, through: t.Answer.Through, left: map[string]int64{}, dooms: map[string]kv.Revision{}}
 	for _, one := range append(slices.Clone(t.Earlier), *t) {
 		for _, cause := range one.Causes() {
-			a.dooms[cause] = true
+			a.dooms[cause] = max(a.dooms[cause], one.Through)
 		}
 		for _, l := range one.Losses {
 			n := l.Deleted - l.Applied
@@ -38,7 +39,9 @@ func acceptanceOf(t *role.Trip, complete kv.Revision) acceptance {
 			case one.Resync: // it has counted what went before as well
 				a.left[l.Resource] = n + l.Accepted
 			case one.Through > complete: // or the standby has it
-				a.left[l.Resource] += n
+				if one.From > complete { // or nobody knows how much of it
+					a.left[l.Resource] += n
+				}
 				a.shown[l.Resource] = max(a.shown[l.Resource], one.Through)
 			}
 		}
@@ -48,7 +51,38 @@ func acceptanceOf(t *role.Trip, complete kv.Revision) acceptance {
 
 // covers reports whether the deletion of an object was accepted.
 func (a acceptance) covers(k registry.Key, revision kv.Revision) bool {
-	return revision <= a.shown[k.GroupResource()] || a.dooms[causeOf("namespaces", k.Namespace)] || a.dooms[causeOf(definitions, k.GroupResource())]
+	return revision <= a.shown[k.GroupResource()] || a.doomed(causeOf("namespaces", k.Namespace)) || a.doomed(causeOf(definitions, k.GroupResource()))
+}
+
+func (a acceptance) doomed(cause string) bool {
+	_, accepted := a.dooms[cause]
+	return accepted
+}
+
+// endDooms forgets the accepted Namespaces and definitions that have gone: one of
+// their name is another one.
+func (s *session) endDooms(ctx context.Context) error {
+	for cause, shown := range s.accepted.dooms {
+		if shown > s.sink.Last().SourceRevision {
+			continue // the mark is yet to come
+		}
+		_, name, _ := strings.Cut(cause, " ")
+		resource := "namespaces"
+		if cause != causeOf(resource, name) {
+			resource = definitions
+		}
+		there, err := source.Get(ctx, s.standby, []string{registry.ResourcePrefix(s.View.Scope.RegistryPrefix(), resource) + name}, 0)
+		if err != nil {
+			return fmt.Errorf("look whether %s is still being deleted on the standby: %w", cause, err)
+		}
+		if len(there) > 0 {
+			if o, err := s.View.InStandby(there[0].Key, there[0].Value); err == nil && o.Meta.Deleting {
+				continue
+			}
+		}
+		delete(s.accepted.dooms, cause)
+	}
+	return nil
 }
 
 // acceptedLosses takes from what is gone the keys that were accepted: those that go
@@ -110,7 +144,7 @@ func (j *copyJob) acceptedAlong(ctx context.Context, resource string, t *toll) e
 
 // acceptedDoom reports whether what the deletion of an object takes along was accepted.
 func (j *copyJob) acceptedDoom(ctx context.Context, key, cause string) (bool, error) {
-	if !j.accepted.dooms[cause] {
+	if !j.accepted.doomed(cause) {
 		return false, nil
 	}
 	then, err := j.goneThen(ctx, []string{key})

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/role"
 )
@@ -125,6 +127,43 @@ func TestAnAnswerForANamespaceIsForAllOfIt(t *testing.T) {
 	p.quiet(t)
 	p.deleteTeam(t, 0, 1000, 1700)
 	mustTripOn(t, d.wait(t, "the breaker to trip", tripped).Err, teamMachines)
+}
+
+// Nor one that comes after a resync has deleted the accepted one.
+func TestAnAnswerForANamespaceEndsWithItInAResync(t *testing.T) {
+	p := teams(t, 3, 400)
+	p.markTeams(t, 0, 1)
+	p.compactAll(t)
+	_, err := p.new(t).Once(t.Context())
+	mustTripOn(t, err, "Namespace team-0")
+	trip := p.standingTrip(t)
+	p.deleteTeam(t, 0, 0, 400)
+	remove(t, p.primary.Client(), teamKey(0))
+	p.answer(t, trip, true)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	put(t, p.primary.Client(), teamKey(0), namespace("team-0", false))
+	p.putTeam(t, 0, 1000, 1700)
+	p.quiet(t)
+	p.deleteTeam(t, 0, 1000, 1700)
+	p.nextTrip(t, d, teamMachines)
+}
+
+// Objects of finalizers that were marked, shown and accepted, and are gone by then.
+func TestAnAnswerForMarksIsForTheDeletionsToo(t *testing.T) {
+	p := teams(t, 1, 3000)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.eachOfTeam(t, 0, 0, 2000, func(key, value string) clientv3.Op {
+		return clientv3.OpPut(key, strings.Replace(value, `"metadata":{`, `"metadata":{"deletionTimestamp":"2026-01-02T03:04:05Z","finalizers":["x"],`, 1))
+	})
+	trip := p.nextTrip(t, d, "2,000 of 3,000")
+	p.deleteTeam(t, 0, 0, 2000)
+	p.answer(t, trip, true)
+	p.quiet(t)
+	if n := count(t, p.standby.Client(), machineDir); n != 1000 {
+		t.Errorf("%d Machines are left: %v", n, d.State().Err)
+	}
 }
 
 // A few that go every minute anyway do not make an answer worthless.

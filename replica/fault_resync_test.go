@@ -112,6 +112,27 @@ func TestUnfinishedFirstCopyLeavesNothingBehind(t *testing.T) {
 	p.mustEqualBut(t, map[string]bool{foreign: true})
 }
 
+// What the stream created before is no unfinished copy's: it may be the last copy, of
+// what a primary has lost that was restored from a backup.
+func TestUnfinishedCopyDeletesNothingThatTheStreamCreated(t *testing.T) {
+	p := newPair(t)
+	p.write(t, 20)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	const last = "/registry/configmaps/prod/last"
+	put(t, p.primary.Client(), last, configMap(1))
+	p.quiet(t)
+	d.stop(t)
+	c, err := sink.ReadCheckpoint(t.Context(), p.standby.Client())
+	must(t, err)
+	put(t, p.standby.Client(), sink.CheckpointKey, fmt.Sprintf(`{"sourceClusterID":%q,"sourceRevision":%d,"time":"2026-01-01T00:00:00Z","scopeHash":%q,"holdsHash":%q,"phase":"copying"}`,
+		c.SourceClusterID, c.SourceRevision, c.ScopeHash, c.HoldsHash))
+	remove(t, p.primary.Client(), last)
+	compact(t, p.primary.Client(), revision(t, p.primary.Client()))
+	p.once(t)
+	p.mustEqualBut(t, map[string]bool{last: true})
+}
+
 // Fault 4: a daemon that is killed right after somebody created a key on the
 // standby had no time to record that; its successor does.
 func TestResyncSparesKeyCreatedBeforeCrash(t *testing.T) {

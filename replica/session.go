@@ -162,6 +162,9 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 
 func (s *session) stream(ctx context.Context) error {
 	s.advance(applied{reached: s.sink.Last().SourceRevision, standby: s.sink.Last().Revision})
+	if err := s.endDooms(ctx); err != nil {
+		return err
+	}
 	return s.newStream().run(ctx)
 }
 

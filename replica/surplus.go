@@ -73,37 +73,46 @@ func (j *copyJob) unfinished(ctx context.Context, candidates []kv.Pair) ([]kv.Pa
 	if !forgotten {
 		return candidates, nil
 	}
-	return j.createdByUs(ctx, candidates)
+	return j.createdByThem(ctx, candidates)
 }
 
-// createdByUs does the same where the primary no longer knows: every transaction of
-// the replication writes the checkpoint too, as far as the standby keeps its history.
-func (j *copyJob) createdByUs(ctx context.Context, candidates []kv.Pair) (foreign []kv.Pair, err error) {
-	ours := map[kv.Revision]bool{}
+// createdByThem does the same where the primary no longer knows: every transaction of
+// a copy writes its announcement too, as far as the standby keeps its history.
+func (j *copyJob) createdByThem(ctx context.Context, candidates []kv.Pair) (foreign []kv.Pair, err error) {
+	theirs := map[kv.Revision]bool{}
 	for _, s := range candidates {
 		if s.Value == nil { // nobody has asked
 			foreign = append(foreign, s)
 			continue
 		}
-		have, unread := j.view.InStandby(s.Key, s.Value)
-		if unread != nil {
-			foreign = append(foreign, s)
-			continue
-		}
-		if _, asked := ours[s.CreateRevision]; !asked {
-			checkpoint, err := keyAt(ctx, j.standby, sink.CheckpointKey, s.CreateRevision)
-			if err != nil && !errors.Is(err, source.ErrCompacted) {
+		if _, asked := theirs[s.CreateRevision]; !asked {
+			if theirs[s.CreateRevision], err = j.unfinishedAt(ctx, s.CreateRevision); err != nil {
 				return nil, err
 			}
-			ours[s.CreateRevision] = checkpoint != nil && kv.Revision(checkpoint.ModRevision) == s.CreateRevision
 		}
-		if !ours[s.CreateRevision] {
+		have, unread := j.view.InStandby(s.Key, s.Value)
+		if unread != nil || !theirs[s.CreateRevision] {
 			foreign = append(foreign, s)
 			continue
 		}
 		j.deletes = append(j.deletes, itemToDelete(s.Key, s.CreateRevision, have.Meta))
 	}
 	return foreign, nil
+}
+
+// unfinishedAt reports whether a revision of the standby is a transaction of one of
+// the unfinished copies.
+func (j *copyJob) unfinishedAt(ctx context.Context, at kv.Revision) (bool, error) {
+	there, err := source.Get(ctx, j.standby, []string{sink.CheckpointKey}, at)
+	if errors.Is(err, source.ErrCompacted) || err == nil && len(there) == 0 {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look which copy wrote at the standby's revision %d: %w", at, err)
+	}
+	c, err := sink.ParseCheckpoint(there[0].Value)
+	return err == nil && there[0].ModRevision == at && c.Phase == sink.Copying && c.SourceClusterID == j.template.SourceClusterID &&
+		slices.Contains(j.interrupted, c.SourceRevision), nil
 }
 
 // wrote reports whether s on the standby is what the primary had in p, and if
@@ -216,31 +225,22 @@ func (j *copyJob) tryHoldAgain(ctx context.Context, key string, known surplusSet
 		{Key: surplusKey(key), Value: []byte(sink.SurplusKept), Revision: j.rev},
 	}
 	still := sink.Unchanged{Key: key, Revision: now.ModRevision}
-	err = j.applySurplus(ctx, changes, still)
-	if errors.Is(err, sink.ErrTooLarge) { // the original first
-		if err = j.applySurplus(ctx, changes[:1], still); err == nil {
-			err = j.applySurplus(ctx, changes[1:], still)
-		}
-	}
-	if errors.Is(err, sink.ErrTooLarge) {
-		return tooLarge(changes[1:2], err)
-	}
-	return err
-}
-
-// applySurplus writes what does not touch whether both sides are equal. Where the
-// copy has written nothing yet, the standby is as complete as before.
-func (j *copyJob) applySurplus(ctx context.Context, changes []kv.Change, still sink.Unchanged) error {
-	last := j.sink.Last()
-	if !j.announced && last.Exists() {
-		return j.sink.Apply(ctx, changes, last.Checkpoint, still)
-	}
+	// Announced, it is not forgotten that others are to be held again, should this be cut off.
 	if err := j.announce(ctx); err != nil {
 		return err
 	}
-	err := j.sink.ApplyCopy(ctx, changes, still)
-	if err == nil {
+	err = j.sink.ApplyCopy(ctx, changes, still)
+	if errors.Is(err, sink.ErrTooLarge) { // the original first
+		if err = j.sink.ApplyCopy(ctx, changes[:1], still); err == nil {
+			j.transactions.Add(1)
+			err = j.sink.ApplyCopy(ctx, changes[1:], still)
+		}
+	}
+	switch {
+	case err == nil:
 		j.transactions.Add(1)
+	case errors.Is(err, sink.ErrTooLarge):
+		return tooLarge(changes[1:2], err)
 	}
 	return err
 }

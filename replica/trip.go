@@ -214,7 +214,7 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 	along, causes := tolls{}, []string(nil)
 	for _, d := range w.dooms {
 		cause := describeDoom(s.view, d.key)
-		if d.revision <= s.breaker.accepted.through && s.breaker.accepted.dooms[cause] {
+		if d.revision <= s.breaker.accepted.through && s.breaker.accepted.doomed(cause) {
 			continue
 		}
 		any, err := s.census.taken(ctx, d, along)
@@ -272,8 +272,10 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 	}
 	switch {
 	case c.Delete:
+		if _, marked := s.marked[c.Key]; !marked { // or its mark has counted, or was accepted
+			lost()
+		}
 		delete(s.marked, c.Key) // another one may get its name
-		lost()
 		if takesAlong && !s.ahead {
 			s.breaker.ended(causeOf(resource, k.Name))
 		}

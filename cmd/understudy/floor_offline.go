@@ -104,7 +104,7 @@ func raiseSwap(ctx context.Context, pair *config.Pair, standby *cluster.Cluster,
 	s := datadir.Swap{
 		DataDir: dir, Member: datadir.Member{Name: members[0].Name, PeerURLs: members[0].PeerURLs},
 		ClusterID: id.ID, MemberID: members[0].ID, To: r.To, Patience: opts.stopPatience,
-		Stop: shell(uncut+opts.stop, stderr), Start: shell(apart+opts.start, stderr),
+		Stop: shell(uncut+opts.stop, stderr), Start: shell(uncut+opts.start, stderr),
 		Say: func(text string) { fmt.Fprintln(stderr, text) },
 	}
 	done, err := s.Run(ctx)
@@ -162,11 +162,9 @@ func identify(ctx context.Context, c config.Cluster) (cluster.Identity, error) {
 	return opened.Identify(ctx, sink.CheckpointKey)
 }
 
-// A terminal sends Ctrl-C to all that runs at it.
-const (
-	uncut = "trap '' INT\n"                                 // it does not cut the command off, which may ask there
-	apart = "(: </dev/tty) 2>/dev/null && set -m\n" + uncut // nor end what the command leaves behind: a process group of its own
-)
+// uncut is put before a command that Ctrl-C must not cut off, which a terminal sends
+// to all that runs at it. The command may ask there.
+const uncut = "trap '' INT\n"
 
 // shell runs a command line of the user's. What it prints goes to stderr.
 func shell(command string, stderr io.Writer) func(context.Context) error {
@@ -175,7 +173,7 @@ func shell(command string, stderr io.Writer) func(context.Context) error {
 		cmd.Stdout, cmd.Stderr = stderr, stderr
 		cmd.WaitDelay = time.Second // it may leave a child behind that holds stderr
 		if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-			return fmt.Errorf("%s: %w", strings.TrimPrefix(strings.TrimPrefix(command, apart), uncut), err)
+			return fmt.Errorf("%s: %w", strings.TrimPrefix(command, uncut), err)
 		}
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,48 +62,4 @@ func TestStopCommandAtATerminal(t *testing.T) {
 	says("got secret")
 	says("ended: <nil>")
 	says("heard interrupt")
-}
-
-// An etcd that the start command leaves behind is not ended by a Ctrl-C at the
-// terminal, which is heard.
-func TestStartedAtATerminal(t *testing.T) {
-	switch os.Getenv("UNDERSTUDY_AT_A_TERMINAL") {
-	case "etcd":
-		interrupted := make(chan os.Signal, 1)
-		signal.Notify(interrupted, os.Interrupt) // as etcd does
-		fmt.Fprintln(os.Stderr, "etcd runs")
-		for {
-			select {
-			case <-interrupted:
-				fmt.Fprintln(os.Stderr, "etcd was interrupted")
-				return
-			case <-time.Tick(10 * time.Millisecond):
-				if _, err := os.Stat(os.Getenv("UNDERSTUDY_END")); err == nil {
-					fmt.Fprintln(os.Stderr, "etcd was told to end")
-					return
-				}
-			}
-		}
-	case "understudy":
-		heard := make(chan os.Signal, 1)
-		signal.Notify(heard, os.Interrupt)
-		start := "sh -c true; UNDERSTUDY_AT_A_TERMINAL=etcd " + os.Args[0] + " -test.run '^TestStartedAtATerminal$' &"
-		fmt.Fprintln(os.Stderr, "started:", shell(apart+start, os.Stderr)(context.Background()))
-		fmt.Fprintln(os.Stderr, "heard", <-heard)
-		return
-	}
-	end := filepath.Join(t.TempDir(), "end")
-	keyboard, out := atTerminal(t, "understudy", "UNDERSTUDY_END="+end)
-	says := func(text string) {
-		t.Helper()
-		testkit.Eventually(t, 20*time.Second, text, func() (bool, string) { return strings.Contains(out.String(), text), out.String() })
-	}
-	says("etcd runs")
-	says("started: <nil>")
-	types(t, keyboard, ctrlC)
-	says("heard interrupt")
-	if err := os.WriteFile(end, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	says("etcd was told to end")
 }
