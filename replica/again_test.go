@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/understudy-dr/understudy/hold"
 	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
@@ -23,15 +22,6 @@ func releasedOnes(t *testing.T) *pair {
 	d.stop(t)
 	p.release(t)
 	return p
-}
-
-// applyHolds is understudy hold apply.
-func (p *pair) applyHolds(t *testing.T) {
-	t.Helper()
-	items, err := hold.Candidates(t.Context(), p.standby.Client(), p.config.View, "")
-	must(t, err)
-	_, err = hold.Apply(t.Context(), p.standby.Client(), p.config.View, items, sink.Limits{})
-	must(t, err)
 }
 
 func TestReleasedIsHeldAgainAlsoWhereTheBreakerWaits(t *testing.T) {
@@ -86,7 +76,7 @@ func TestReleasedIsHeldAgainLater(t *testing.T) {
 			back := without(t, p, key, original)
 			p.once(t)
 			back()
-			p.applyHolds(t)
+			p.holdAgain(t)
 			p.standsHeld(t, "after hold apply", key, `"replicas":0`, original)
 			p.release(t)
 			p.once(t)

@@ -340,10 +340,7 @@ func TestDeletionOfWhatAResyncKeptIsTold(t *testing.T) {
 func TestMassDeleteAfterAnUnfinishedFirstCopy(t *testing.T) {
 	p, d := fleet(t)
 	d.stop(t)
-	c, err := sink.ReadCheckpoint(t.Context(), p.standby.Client())
-	must(t, err)
-	put(t, p.standby.Client(), sink.CheckpointKey, fmt.Sprintf(`{"sourceClusterID":%q,"sourceRevision":%d,"time":"2026-01-01T00:00:00Z","scopeHash":%q,"holdsHash":%q,"phase":"copying"}`,
-		c.SourceClusterID, c.SourceRevision, c.ScopeHash, c.HoldsHash))
+	c := p.unfinish(t)
 	p.deleteMachines(t, 900)
 	d = p.start(t)
 	trip := p.mustTrip(t, d, "900 of 1,000")

@@ -92,16 +92,23 @@ func TestResyncSparesKeyCreatedDuringCopy(t *testing.T) {
 	p.mustEqualBut(t, map[string]bool{key: true})
 }
 
+// unfinish makes the checkpoint that of a first copy that was killed before its end.
+func (p *pair) unfinish(t *testing.T) (was sink.Stored) {
+	t.Helper()
+	was, err := sink.ReadCheckpoint(t.Context(), p.standby.Client())
+	must(t, err)
+	put(t, p.standby.Client(), sink.CheckpointKey, fmt.Sprintf(`{"sourceClusterID":%q,"sourceRevision":%d,"time":"2026-01-01T00:00:00Z","scopeHash":%q,"holdsHash":%q,"phase":"copying"}`,
+		was.SourceClusterID, was.SourceRevision, was.ScopeHash, was.HoldsHash))
+	return was
+}
+
 // What a first copy wrote that was killed, and the primary has deleted since, is known
 // from the standby where the primary has compacted it; what others created stays.
 func TestUnfinishedFirstCopyLeavesNothingBehind(t *testing.T) {
 	p := newPair(t)
 	p.write(t, 20)
 	p.once(t)
-	c, err := sink.ReadCheckpoint(t.Context(), p.standby.Client())
-	must(t, err)
-	put(t, p.standby.Client(), sink.CheckpointKey, fmt.Sprintf(`{"sourceClusterID":%q,"sourceRevision":%d,"time":"2026-01-01T00:00:00Z","scopeHash":%q,"holdsHash":%q,"phase":"copying"}`,
-		c.SourceClusterID, c.SourceRevision, c.ScopeHash, c.HoldsHash))
+	p.unfinish(t)
 	const foreign = "/registry/configmaps/prod/foreign"
 	put(t, p.standby.Client(), foreign, configMap(1))
 	for i := range 5 {
@@ -123,10 +130,7 @@ func TestUnfinishedCopyDeletesNothingThatTheStreamCreated(t *testing.T) {
 	put(t, p.primary.Client(), last, configMap(1))
 	p.quiet(t)
 	d.stop(t)
-	c, err := sink.ReadCheckpoint(t.Context(), p.standby.Client())
-	must(t, err)
-	put(t, p.standby.Client(), sink.CheckpointKey, fmt.Sprintf(`{"sourceClusterID":%q,"sourceRevision":%d,"time":"2026-01-01T00:00:00Z","scopeHash":%q,"holdsHash":%q,"phase":"copying"}`,
-		c.SourceClusterID, c.SourceRevision, c.ScopeHash, c.HoldsHash))
+	p.unfinish(t)
 	remove(t, p.primary.Client(), last)
 	compact(t, p.primary.Client(), revision(t, p.primary.Client()))
 	p.once(t)
