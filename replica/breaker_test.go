@@ -201,3 +201,17 @@ func TestLimits(t *testing.T) {
 		t.Errorf("the worst are %+v", worst)
 	}
 }
+
+// Where part of what a stream has shown has been applied, a resync shows the rest
+// again: it cannot tell it from what nobody has seen.
+func TestPartlyFollowedAnswerCoversNothingInAResync(t *testing.T) {
+	trip := &role.Trip{From: 10, Through: 20, Losses: []role.Loss{{Resource: "configmaps", Deleted: 1000}}, Answer: &role.Answer{Accept: true, Through: 30}}
+	for complete, left := range map[kv.Revision]int64{9: 1000, 15: 0, 20: 0} {
+		if a := acceptanceOf(trip, complete); a.left["configmaps"] != left {
+			t.Errorf("complete up to %d: a resync may find %d gone, want %d", complete, a.left["configmaps"], left)
+		}
+	}
+	if a := acceptanceOf(trip, 15); a.shown["configmaps"] != 20 {
+		t.Errorf("the stream may delete up to %d", a.shown["configmaps"])
+	}
+}
