@@ -120,7 +120,7 @@ func candidate(view *scope.View, gr string, p kv.Pair) (Item, bool) {
 	if w.value == nil && w.leave == "" {
 		return Item{}, false
 	}
-	parsed, _ := registry.ParseKey(view.Scope.RegistryPrefix(), p.Key) // apply has done so
+	parsed, _ := view.Scope.Parse(p.Key) // apply has done so
 	item := Item{Key: p.Key, Kind: registry.Kind(gr), Namespace: parsed.Namespace, Name: parsed.Name, Patch: []string{}, Why: w.leave}
 	if plain, err := plainOf(view, p.Key, p.Value); err == nil {
 		item.meta, _ = registry.ReadMeta(plain)

@@ -157,7 +157,7 @@ func judgeAll(ctx context.Context, standby *clientv3.Client, view *scope.View, r
 func newItem(view *scope.View, record, object *kv.Pair) Item {
 	key := strings.TrimPrefix(record.Key, scope.HeldPrefix)
 	item := Item{Key: key, SinceRevision: record.CreateRevision, Patch: []string{}}
-	parsed, ok := registry.ParseKey(view.Scope.RegistryPrefix(), key)
+	parsed, ok := view.Scope.Parse(key)
 	if !ok {
 		item.State, item.Why = Unreadable, "it is no object of an API server"
 		return item
@@ -184,7 +184,7 @@ func newItem(view *scope.View, record, object *kv.Pair) Item {
 
 // plainOf decrypts what the standby stores, whether or not it is in scope.
 func plainOf(view *scope.View, key string, stored []byte) ([]byte, error) {
-	parsed, ok := registry.ParseKey(view.Scope.RegistryPrefix(), key)
+	parsed, ok := view.Scope.Parse(key)
 	if !ok {
 		return nil, errors.New("no object of an API server")
 	}

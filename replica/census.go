@@ -139,7 +139,7 @@ func (c census) loss(ctx context.Context, resource string, keys map[string]kv.Re
 // taken adds to t what is deleted along with a CRD or a Namespace, and reports
 // whether that is anything.
 func (c census) taken(ctx context.Context, d doom, t tolls) (any bool, err error) {
-	k, _ := registry.ParseKey(c.view.Scope.RegistryPrefix(), d.key)
+	k, _ := c.view.Scope.Parse(d.key)
 	take := func(resource, namespace string) error {
 		return c.each(ctx, resource, namespace, func(p kv.Pair, _ scope.Object) {
 			if c.had(p) {

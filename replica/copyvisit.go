@@ -38,7 +38,7 @@ func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
 // unseal: what the standby's API servers wrote out of scope proves the key that
 // it will be written with, where both have one name.
 func (j *copyJob) unseal(s *kv.Pair) (sealed string, err error) {
-	k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), s.Key)
+	k, ok := j.view.Scope.Parse(s.Key)
 	if !ok || j.view.Scope.Key(s.Key) != scope.Out {
 		return "", nil
 	}

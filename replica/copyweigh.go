@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/role"
 )
 
@@ -69,7 +68,7 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 func (j *copyJob) gone(marked []item) tolls {
 	gone := tolls{}
 	for _, it := range slices.Concat(j.deletes, marked) {
-		if k, ok := registry.ParseKey(j.view.Scope.RegistryPrefix(), it.key); ok && !it.dying { // a raw key is no object
+		if k, ok := j.view.Scope.Parse(it.key); ok && !it.dying { // a raw key is no object
 			gone.of(k.GroupResource()).keys[it.key] = j.rev
 			if k.GroupResource() == definitions {
 				gone.of(k.Name).whole = true

@@ -86,7 +86,7 @@ func (m *mender) foresee(ctx context.Context, scenes []scene) error {
 
 // metaOfPrimary is empty where the object cannot be read.
 func (m *mender) metaOfPrimary(p kv.Pair) registry.Meta {
-	k, _ := registry.ParseKey(m.view.Scope.RegistryPrefix(), p.Key)
+	k, _ := m.view.Scope.Parse(p.Key)
 	plain, err := m.view.Recoder.PlainOfPrimary(k.GroupResource(), p.Key, p.Value)
 	if err != nil {
 		return registry.Meta{}
@@ -132,7 +132,7 @@ func dying(s *scope.Scope, key string, object registry.Meta, primary map[string]
 // takers are the keys of what takes the object at key along when it is deleted:
 // its namespace, and the definition of its kind.
 func takers(s *scope.Scope, key string) (keys []string) {
-	k, ok := registry.ParseKey(s.RegistryPrefix(), key)
+	k, ok := s.Parse(key)
 	if !ok {
 		return nil
 	}

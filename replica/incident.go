@@ -200,7 +200,7 @@ func describe(view *scope.View, key string, old, now scope.Object) Incident {
 	if i.Kind == "" {
 		i.Kind = old.Meta.Kind
 	}
-	if k, ok := registry.ParseKey(view.Scope.RegistryPrefix(), key); ok {
+	if k, ok := view.Scope.Parse(key); ok {
 		i.Resource, i.Namespace, i.Object = k.GroupResource(), k.Namespace, k.Name
 		if i.Kind == "" {
 			i.Kind = registry.Kind(i.Resource)

@@ -248,7 +248,7 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 
 // describeDoom names the object whose deletion takes others along.
 func describeDoom(view *scope.View, key string) string {
-	k, _ := registry.ParseKey(view.Scope.RegistryPrefix(), key)
+	k, _ := view.Scope.Parse(key)
 	return causeOf(k.GroupResource(), k.Name)
 }
 
@@ -259,7 +259,7 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 	if s.breaker.limits.off() {
 		return nil
 	}
-	k, ok := registry.ParseKey(s.view.Scope.RegistryPrefix(), c.Key)
+	k, ok := s.view.Scope.Parse(c.Key)
 	if !ok {
 		return nil
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/understudy-dr/understudy/registry"
 )
 
 // Explanation says why a key is in scope or not.
@@ -32,7 +30,7 @@ func (s *Scope) Explain(key string) Explanation {
 	case !strings.HasPrefix(key, s.prefix):
 		return Explanation{Rule: "sync.prefix", Why: fmt.Sprintf("the key is not below %s", s.prefix)}
 	}
-	k, parsed := registry.ParseKey(s.registryPrefix, key)
+	k, parsed := s.Parse(key)
 	e := Explanation{Verdict: s.Key(key)}
 	// The rules with types that may decide, and the one that decides for all other types.
 	var deciding []*rule

@@ -7,7 +7,7 @@ import "github.com/understudy-dr/understudy/registry"
 // guessed; proof is the key of the CustomResourceDefinition that exists where
 // the guess is right, "" for a built-in resource. No places: there is no guess.
 func (s *Scope) OwnerKeys(key string, o registry.Owner) (places []string, proof string) {
-	k, ok := registry.ParseKey(s.registryPrefix, key)
+	k, ok := s.Parse(key)
 	if !ok || o.Name == "" {
 		return nil, ""
 	}

@@ -17,7 +17,7 @@ func (s *Scope) Orphaned(key string, m registry.Meta) bool {
 	if len(m.Owners) == 0 {
 		return false
 	}
-	k, ok := registry.ParseKey(s.registryPrefix, key)
+	k, ok := s.Parse(key)
 	return ok && !slices.ContainsFunc(m.Owners, func(o registry.Owner) bool { return !s.leavesOut(o, k) })
 }
 

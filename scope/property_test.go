@@ -17,7 +17,7 @@ func oracle(s *Scope, key, secretType string) Verdict {
 		return Out
 	}
 	verdict := In
-	k, parsed := registry.ParseKey(s.registryPrefix, key)
+	k, parsed := s.Parse(key)
 	for _, r := range s.rules {
 		if r.matches(key, k, parsed) && r.matchesType(secretType) {
 			verdict = r.verdict

@@ -138,6 +138,11 @@ func (s *Scope) Prefix() string { return s.prefix }
 // except where that is above or below /registry/.
 func (s *Scope) RegistryPrefix() string { return s.registryPrefix }
 
+// Parse takes the key of an object apart; false where no API server made it.
+func (s *Scope) Parse(key string) (registry.Key, bool) {
+	return registry.ParseKey(s.registryPrefix, key)
+}
+
 // Key decides about a key as far as the key alone can tell. It does not
 // allocate, except for the first key of a resource and namespace.
 func (s *Scope) Key(key string) Verdict {
@@ -152,7 +157,7 @@ func (s *Scope) Key(key string) Verdict {
 	p := s.places[key[:slash]]
 	s.mu.RUnlock()
 	if p == nil {
-		k, ok := registry.ParseKey(s.registryPrefix, key)
+		k, ok := s.Parse(key)
 		if !ok {
 			return s.slow(key)
 		}
@@ -168,7 +173,7 @@ func (s *Scope) Object(key string, m registry.Meta) Verdict {
 	if v := s.Key(key); v != AskObject {
 		return v
 	}
-	k, parsed := registry.ParseKey(s.registryPrefix, key)
+	k, parsed := s.Parse(key)
 	for _, r := range slices.Backward(s.rules) {
 		if r.matches(key, k, parsed) && r.matchesType(m.Type) {
 			return r.verdict
@@ -179,7 +184,7 @@ func (s *Scope) Object(key string, m registry.Meta) Verdict {
 
 // slow decides without the cache.
 func (s *Scope) slow(key string) Verdict {
-	k, parsed := registry.ParseKey(s.registryPrefix, key)
+	k, parsed := s.Parse(key)
 	var out tally
 	for _, r := range slices.Backward(s.rules) {
 		if r.matches(key, k, parsed) {

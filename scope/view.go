@@ -65,7 +65,7 @@ func (v *View) Want(key string, stored []byte) (Wanted, error) {
 	if verdict == Out {
 		return Wanted{}, nil
 	}
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	if !ok {
 		return Wanted{Object: Object{In: true, Plain: stored}, Value: stored}, nil
 	}
@@ -141,20 +141,20 @@ func (v *View) HoldsHash() string {
 
 // MayBeHeld reports whether the object at key is of a kind that is held.
 func (v *View) MayBeHeld(key string) bool {
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	return ok && v.Holds.Concerns(parsed.GroupResource())
 }
 
 // HasLocal reports whether the object at key is of a kind with local fields.
 func (v *View) HasLocal(key string) bool {
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	return ok && v.Locals.Concerns(parsed.GroupResource())
 }
 
 // Own reads the local fields of what the standby has stored at key. What cannot
 // be read there gives the zero Own.
 func (v *View) Own(key string, stored []byte) Own {
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	if !ok || !v.Locals.Concerns(parsed.GroupResource()) {
 		return Own{}
 	}
@@ -178,7 +178,7 @@ func (v *View) Release(key string, original []byte, own Own) ([]byte, Own, error
 }
 
 func (v *View) keep(key string, want []byte, own Own, keep func(string, []byte, Own) ([]byte, Own, error)) ([]byte, Own, error) {
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	if !ok || own == (Own{}) || !v.Locals.Concerns(parsed.GroupResource()) {
 		return want, Own{}, nil
 	}
@@ -205,7 +205,7 @@ func (v *View) InPrimary(key string, stored []byte) (Object, error) {
 	if err != nil {
 		return object, err
 	}
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	if !ok {
 		return object, nil
 	}
@@ -218,7 +218,7 @@ func (v *View) InPrimary(key string, stored []byte) (Object, error) {
 // Inert gives an object of the standby, as InStandby saw it, in its held form;
 // false where it needs none.
 func (v *View) Inert(key string, o Object, stored []byte) (value []byte, changed bool, err error) {
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	if !ok || !o.In {
 		return nil, false, nil
 	}
@@ -242,7 +242,7 @@ func (v *View) look(key string, stored []byte, decrypt decrypter) (Object, error
 	if verdict == Out {
 		return Object{}, nil
 	}
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	if !ok {
 		return Object{In: true, Plain: stored}, nil
 	}
@@ -284,7 +284,7 @@ func (v *View) Same(key string, primary, standby Object, storedPrimary, storedSt
 	if bytes.Equal(primary.Plain, standby.Plain) {
 		return true
 	}
-	parsed, ok := registry.ParseKey(v.Scope.RegistryPrefix(), key)
+	parsed, ok := v.Scope.Parse(key)
 	return ok && v.Locals.Equal(parsed.GroupResource(), primary.Plain, standby.Plain, primary.Original != nil)
 }
 

@@ -97,7 +97,7 @@ func readable(view *scope.View, standby *kv.Pair, primary scope.Object) error {
 	if view.Recoder.Same() || primary.Opaque {
 		return nil
 	}
-	key, ok := registry.ParseKey(view.Scope.RegistryPrefix(), standby.Key)
+	key, ok := view.Scope.Parse(standby.Key)
 	if !ok {
 		return nil // raw
 	}

@@ -41,7 +41,7 @@ func (p *keyProof) leave(ctx context.Context, stored kv.Pair) (string, error) {
 		return "", nil
 	}
 	label := registry.SealedWith(stored.Value)
-	key, ok := registry.ParseKey(p.view.Scope.RegistryPrefix(), stored.Key)
+	key, ok := p.view.Scope.Parse(stored.Key)
 	if !ok || label == "" || !errors.Is(err, registry.ErrWrongKey) {
 		return leaveWrongKey, nil
 	}
@@ -69,7 +69,7 @@ func (p *keyProof) leave(ctx context.Context, stored kv.Pair) (string, error) {
 func (p *keyProof) look(ctx context.Context, dir, label string) (why string, err error) {
 	own, ownUnread, opened, unread := 0, 0, 0, 0
 	err = source.Each(ctx, p.standby, dir, kv.PrefixEnd(dir), p.report.StandbyRevision, func(other kv.Pair) error {
-		key, ok := registry.ParseKey(p.view.Scope.RegistryPrefix(), other.Key)
+		key, ok := p.view.Scope.Parse(other.Key)
 		if !ok || registry.SealedWith(other.Value) != label {
 			return nil
 		}

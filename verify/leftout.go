@@ -72,7 +72,7 @@ func leftOut(found *findings, view *scope.View, p kv.Pair) {
 	if err != nil {
 		return
 	}
-	k, _ := registry.ParseKey(view.Scope.RegistryPrefix(), p.Key) // only objects have owners, or a claim
+	k, _ := view.Scope.Parse(p.Key) // only objects have owners, or a claim
 	switch {
 	case object.Orphaned && view.Scope.ClaimLeftOut(k, object.Plain):
 		found.add(ClaimLeftOut, Info, k.GroupResource(), itemOf(k, p.Key, object.Meta), func() string { return "its claim is out of scope" })

@@ -167,7 +167,7 @@ func explain(v *scope.View, key string) explanation {
 		Held: []heldBy{}, Local: []localOf{},
 		Verdict: map[scope.Verdict]string{scope.In: "replicated", scope.Out: "excluded", scope.AskObject: "depends"}[e.Verdict],
 	}
-	if k, ok := registry.ParseKey(s.RegistryPrefix(), key); ok {
+	if k, ok := s.Parse(key); ok {
 		out.Object = registry.Kind(k.GroupResource()) + " " + strings.TrimPrefix(k.Namespace+"/"+k.Name, "/")
 		if e.Verdict == scope.Out {
 			return out

@@ -157,7 +157,7 @@ func (s *stage) compare(ctx context.Context) (verify.Report, error) {
 
 // named is a key for people.
 func (s *stage) named(key string) string {
-	k, _ := registry.ParseKey(s.view.Scope.RegistryPrefix(), key)
+	k, _ := s.view.Scope.Parse(key)
 	return fmt.Sprintf("%-8s %s", registry.Kind(k.GroupResource()), strings.TrimPrefix(k.Namespace+"/"+k.Name, "/"))
 }
 

@@ -35,7 +35,7 @@ func newHoldReport(h holder, action string, items []hold.Item, workloads []hold.
 	r.stay = r.Cluster != "" && len(h.pair.Hold.Workloads) > 0
 	r.Resources = map[string]int64{}
 	for _, i := range items {
-		if k, ok := registry.ParseKey(h.view.Scope.RegistryPrefix(), i.Key); ok {
+		if k, ok := h.view.Scope.Parse(i.Key); ok {
 			r.Resources[k.GroupResource()]++
 		}
 		if i.State != hold.Held && i.State != "" {

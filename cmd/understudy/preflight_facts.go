@@ -225,7 +225,7 @@ func (g *preflight) attend(ctx context.Context, p, s *etcdSide) (context.Context
 }
 
 func (g *preflight) resource(key string) string {
-	if k, ok := registry.ParseKey(g.view.Scope.RegistryPrefix(), key); ok {
+	if k, ok := g.view.Scope.Parse(key); ok {
 		return k.GroupResource()
 	}
 	return "other keys"
@@ -233,7 +233,7 @@ func (g *preflight) resource(key string) string {
 
 // seen notes the resource of a key, and that which a CRD defines.
 func (g *preflight) seen(there map[string]bool, key string) {
-	k, ok := registry.ParseKey(g.view.Scope.RegistryPrefix(), key)
+	k, ok := g.view.Scope.Parse(key)
 	if !ok {
 		return
 	}

@@ -49,7 +49,7 @@ func Generate(n int, encryption *registry.Encryption, view *scope.View) ([]Objec
 
 func look(view *scope.View, p kv.Pair) (Object, error) {
 	o := Object{Pair: p}
-	o.Key, _ = registry.ParseKey(view.Scope.RegistryPrefix(), p.Key)
+	o.Key, _ = view.Scope.Parse(p.Key)
 	seen, err := view.InPrimary(p.Key, p.Value)
 	if err != nil {
 		return o, fmt.Errorf("read a generated object: %w", err)
