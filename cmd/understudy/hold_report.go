@@ -8,7 +8,6 @@ import (
 
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/hold"
-	"github.com/understudy-dr/understudy/registry"
 )
 
 // holdReport is what is held and, after release and apply, what became of it.
