@@ -178,13 +178,11 @@ var preflightStates = []PreflightState{CheckOK, Unchecked, CheckWarn, CheckFail}
 // JudgePreflight says what the facts amount to. It is pure.
 func JudgePreflight(f PreflightFacts) Preflight {
 	p := Preflight{State: CheckOK, Pair: f.Pair, Time: f.Now, Count: map[PreflightState]int{}, Lines: []PreflightLine{}}
-	for _, group := range preflightRules {
-		for _, check := range group.checks {
-			for _, line := range check.judge(f) {
-				line.Group, line.Check = group.name, check.name
-				p.Lines = append(p.Lines, line)
-				p.Count[line.State]++
-			}
+	for _, rule := range preflightRules {
+		for _, line := range rule.judge(f) {
+			line.Group, line.Check = rule.group, rule.check
+			p.Lines = append(p.Lines, line)
+			p.Count[line.State]++
 		}
 	}
 	for _, s := range preflightStates {

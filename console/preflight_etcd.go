@@ -10,28 +10,6 @@ import (
 	"github.com/understudy-dr/understudy/kv"
 )
 
-type preflightCheck struct {
-	name  string
-	judge func(PreflightFacts) []PreflightLine
-}
-
-type preflightGroup struct {
-	name   string
-	checks []preflightCheck
-}
-
-// preflightRules are all checks, in the order in which they are shown.
-var preflightRules = []preflightGroup{
-	{"replication", []preflightCheck{{"roles", judgeRoles}, {"guard", judgeGuard}, {"breaker", judgeTripped}, {"paused", judgePaused}}},
-	{"versions", []preflightCheck{{"kubernetes-version", judgeKubernetes}, {"etcd-version", judgeEtcd}}},
-	{"etcd", []preflightCheck{{"etcd-prefix", judgePrefix}, {"etcd-elsewhere", judgeOverrides}, {"objects-one-sided", judgeOnly}, {"objects-replaced", judgeReplaced}, {"revision-floor", judgeFloor},
-		{"named-resources", judgeNamed}}},
-	{"API servers", []preflightCheck{{"api-of-etcd", judgeOwnAPI}, {"api-server-flags", judgeFlags}, {"crd-versions", judgeCRDs}}},
-	{"identity and encryption", []preflightCheck{{"service-account-keys", judgeSigners}, {"encryption", judgeEncryption}, {"registry-credentials", judgeRegistry}}},
-	{"network", []preflightCheck{{"service-cidr", judgeCIDR}, {"cluster-ips", judgeClusterIPs}, {"access-address", judgeAddress}, {"api-endpoint", judgeEndpoint},
-		{"ports", judgePorts}, {"ingress-certificate", judgeCertificate}}},
-}
-
 // judgeRoles: what writes to the standby must not write to the primary.
 func judgeRoles(f PreflightFacts) []PreflightLine {
 	const other = "write them the other way round in the configuration: understudy config view"

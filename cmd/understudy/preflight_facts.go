@@ -4,20 +4,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/kube"
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/verify"
 )
@@ -77,66 +72,6 @@ func (g *preflight) floor(ctx context.Context, f console.PreflightFacts) console
 		}
 	}
 	return console.FoundIf(out, nil)
-}
-
-// api asks a side's API server.
-func (g *preflight) api(ctx context.Context, config config.Cluster, side *console.PreflightSide) {
-	var api *kube.API
-	err := errors.New("kubeconfig is not set")
-	if config.Kubeconfig != "" {
-		api, err = kube.Open(config.Kubeconfig)
-	}
-	side.OwnAPI = console.NotFound[string](fmt.Sprint(err))
-	if err == nil {
-		side.APIAddress = api.Address()
-		side.OwnAPI, err = g.ownAPI(ctx, config, api)
-	}
-	if err != nil {
-		why := oneLine(err)
-		side.Kubernetes, side.Flags = console.NotFound[string](why), console.NotFound[map[string]map[string]string](why)
-		side.Signers, side.CRDs = console.NotFound[console.SignerFacts](why), console.NotFound[map[string]console.CRDFacts](why)
-		side.CIDRs, side.ClusterIPs = console.NotFound[[]string](why), console.NotFound[map[string]console.ServiceFacts](why)
-		side.PullSecrets, side.UsedSecrets = console.NotFound[map[string]string](why), console.NotFound[[]string](why)
-		return
-	}
-	side.Kubernetes = console.FoundIf(api.Version(ctx))
-	side.Flags = console.FoundIf(api.ServerFlags(ctx))
-	issuer, keys, err := api.Signers(ctx)
-	side.Signers = console.FoundIf(console.SignerFacts{Issuer: issuer, Keys: keys}, err)
-	crds, err := api.CRDs(ctx)
-	versions := map[string]console.CRDFacts{}
-	for name, crd := range crds {
-		versions[name] = console.CRDFacts(crd)
-	}
-	side.CRDs = console.FoundIf(versions, err)
-	ranges, err := api.ServiceCIDRs(ctx)
-	if apierrors.IsNotFound(err) { // before Kubernetes 1.33 only the flags tell
-		ranges, err = serviceRanges(side.Flags)
-	}
-	side.CIDRs = console.FoundIf(ranges, err)
-	ips, err := api.ClusterIPs(ctx)
-	services := map[string]console.ServiceFacts{}
-	for name, one := range ips {
-		key := registry.ResourcePrefix(g.view.Scope.RegistryPrefix(), "services") + name
-		services[name] = console.ServiceFacts{IPs: one, InScope: g.view.Scope.Key(key) != scope.Out}
-	}
-	side.ClusterIPs = console.FoundIf(services, err)
-	side.PullSecrets = console.FoundIf(api.PullSecrets(ctx))
-	side.UsedSecrets = console.FoundIf(api.UsedPullSecrets(ctx))
-}
-
-func serviceRanges(flags console.Found[map[string]map[string]string]) ([]string, error) {
-	var out []string
-	for _, one := range flags.Value {
-		if v := one["service-cluster-ip-range"]; v != "" {
-			out = append(out, strings.Split(v, ",")...)
-		}
-	}
-	if len(out) == 0 {
-		return nil, errors.New("it has no ServiceCIDR objects, and its flags are not known")
-	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
 }
 
 // etcds reads all keys of both sides, or of the one that answers.
