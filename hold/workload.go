@@ -13,14 +13,15 @@ import (
 
 	"github.com/understudy-dr/understudy/kube"
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
 )
 
-// workloadDir holds one Workload for every Deployment of the standby's own
+// WorkloadDir holds one Workload for every Deployment of the standby's own
 // that is kept at zero.
-const workloadDir = sink.Root + "workloads/"
+const WorkloadDir = sink.Root + "workloads/"
 
 // Workload is a Deployment of the standby's own that is kept at zero replicas,
 // and how many it had before.
@@ -37,7 +38,7 @@ type Workload struct {
 	revision kv.Revision
 }
 
-func (w Workload) key() string { return workloadDir + w.Namespace + "/" + w.Name }
+func (w Workload) key() string { return WorkloadDir + w.Namespace + "/" + w.Name }
 
 // Selection chooses Deployments: the one with Name, or those with the labels
 // of Selector.
@@ -46,9 +47,9 @@ type Selection struct{ Namespace, Name, Selector string }
 // Workloads are those that are kept at zero, by namespace and name.
 func Workloads(ctx context.Context, standby *clientv3.Client) ([]Workload, error) {
 	out := []Workload{}
-	err := source.Each(ctx, standby, workloadDir, kv.PrefixEnd(workloadDir), 0, func(p kv.Pair) error {
+	err := source.Each(ctx, standby, WorkloadDir, kv.PrefixEnd(WorkloadDir), 0, func(p kv.Pair) error {
 		w := Workload{revision: p.ModRevision}
-		if err := json.Unmarshal(p.Value, &w); err != nil || workloadDir+w.Namespace+"/"+w.Name != p.Key {
+		if err := json.Unmarshal(p.Value, &w); err != nil || WorkloadDir+w.Namespace+"/"+w.Name != p.Key {
 			return fmt.Errorf("%s holds no workload", p.Key)
 		}
 		out = append(out, w)
@@ -208,9 +209,9 @@ func scaleBack(ctx context.Context, api *kube.API, w Workload) (scaled bool, err
 		case err != nil:
 			return false, err
 		case !there:
-			return false, fmt.Errorf("it is gone; it had %d replicas. If that is right: etcdctl del %s", w.Replicas, w.key())
+			return false, fmt.Errorf("it is gone; it had %d replicas. If that is right: understudy forget %s --apply", w.Replicas, remedy.Quote(w.key()))
 		case d.UID != w.UID:
-			return false, fmt.Errorf("it was deleted and made anew; it had %d replicas, and has %d. If that is right: etcdctl del %s", w.Replicas, d.Replicas, w.key())
+			return false, fmt.Errorf("it was deleted and made anew; it had %d replicas, and has %d. If that is right: understudy forget %s --apply", w.Replicas, d.Replicas, remedy.Quote(w.key()))
 		case d.Replicas != 0:
 			return false, nil
 		}

@@ -115,7 +115,7 @@ func refuse(f Facts) error {
 		return &remedy.Error{Op: op,
 			Err: fmt.Errorf("%w: its checkpoint names %s, the configured primary is %s", ErrOtherSource, c.SourceClusterID, primary),
 			Remedy: "check the endpoints of primary; if the primary was rebuilt and the standby shall follow the new one, " +
-				"make the standby forget the old one: etcdctl del " + sink.CheckpointKey + "; etcdctl del " + role.Key + " (on the standby), then sync again",
+				"make the standby forget the old one: understudy forget checkpoint role --apply, then: understudy sync",
 			Code: remedy.Refused}
 	case c.Exists() && f.Primary.Revision < c.SourceRevision:
 		return &remedy.Error{Op: op,

@@ -65,7 +65,7 @@ func Read(ctx context.Context, client *clientv3.Client) (State, error) {
 // write to a primary.
 func damaged(err error) error {
 	return &remedy.Error{Op: "read the role", Err: fmt.Errorf("%s holds no role: %w", Key, err), Code: remedy.Refused,
-		Remedy: "if the cluster is the standby: etcdctl del " + Key + " there, and understudy sync writes it anew when the primary answers; one that has been promoted must not forget that it was"}
+		Remedy: "if the cluster is the standby: understudy forget role --apply, and understudy sync writes it anew when the primary answers; one that has been promoted must not forget that it was"}
 }
 
 // EnsureStandby makes a cluster without a role the standby of a pair at term
@@ -103,7 +103,7 @@ func (s State) AcceptsReplication(peer string) error {
 	case s.Peer != "" && s.Peer != peer:
 		return &remedy.Error{Op: "replicate into the standby",
 			Err:    fmt.Errorf("it belongs to pair %q with the primary %s, but the configured primary is %s", s.Pair, s.Peer, peer),
-			Remedy: "check the endpoints of primary; to pair the standby with another primary, delete " + Key + " from its etcd first", Code: remedy.Refused}
+			Remedy: "check the endpoints of primary; to pair the standby with another primary: understudy forget role --apply", Code: remedy.Refused}
 	}
 	return nil
 }

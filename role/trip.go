@@ -126,7 +126,7 @@ func readTrip(ctx context.Context, client *clientv3.Client) (*Trip, int64, error
 	var t Trip
 	if err := json.Unmarshal(resp.Kvs[0].Value, &t); err != nil {
 		return nil, 0, &remedy.Error{Op: "read whether the breaker has stopped replication", Err: fmt.Errorf("%s holds no record: %w", TripKey, err), Code: remedy.Refused,
-			Remedy: "etcdctl del " + TripKey + " on the standby; the breaker then judges anew what the primary deletes, and an answer that was given has to be given again"}
+			Remedy: "understudy forget breaker --apply; the breaker then judges anew what the primary deletes, and an answer that was given has to be given again"}
 	}
 	return &t, resp.Kvs[0].ModRevision, nil
 }

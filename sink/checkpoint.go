@@ -123,11 +123,11 @@ func ReadCheckpoint(ctx context.Context, client *clientv3.Client) (Stored, error
 }
 
 // RolledBack is what helps where the primary has lost what the checkpoint says it had.
-const RolledBack = "the standby may hold the newer data: look before anything is overwritten (etcdctl get --prefix --keys-only, on both sides); " +
-	"to follow the restored primary all the same, etcdctl del " + CheckpointKey + " (on the standby), then sync again"
+const RolledBack = "the standby may hold the newer data: look at both sides before anything is overwritten; " +
+	"to follow the restored primary all the same: understudy forget checkpoint --apply, then: understudy sync"
 
 // CheckpointDamaged is what helps where the checkpoint's key holds none.
-const CheckpointDamaged = "etcdctl del " + CheckpointKey + " on the standby; then understudy sync compares both sides and writes what differs"
+const CheckpointDamaged = "understudy forget checkpoint --apply; then understudy sync compares both sides and writes what differs"
 
 func decodeCheckpoint(raw []byte, revision int64) (Stored, error) {
 	s := Stored{Revision: kv.Revision(revision), raw: string(raw)}

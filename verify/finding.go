@@ -76,7 +76,7 @@ var problems = []struct {
 	{NothingThere, "the standby has a checkpoint, and not one replicated object",
 		"is sync.prefix the API servers' --etcd-prefix? With the primary there: understudy check, understudy repair --apply. With the primary gone this standby is empty: restore a backup"},
 	{HeldMissing, "are not there, though the originals that they were held from are: they have been deleted",
-		"understudy check; with the primary there: understudy repair --apply. With the primary gone the original is the last copy: etcdctl get /understudy/held/KEY. Where the object is to be gone: etcdctl del that key"},
+		"understudy check; with the primary there: understudy repair --apply. With the primary gone the original, /understudy/held/ and its key, is the last copy. Where the object is to be gone: understudy forget /understudy/held/KEY"},
 	{ScopeChanged, "the standby was filled with another scope than the one configured here",
 		"run the daemon with this configuration, so that it copies again: understudy sync"},
 	{FloorMissing, "the standby's etcd is not far enough above the primary's revision: API clients that move over hang or miss events",
