@@ -190,9 +190,31 @@ func (d *decoder) check(p *Pair) {
 			report("endpoints", "endpoints are http:// but ca, cert or serverName is given; use https://")
 		}
 	}
+	d.checkPrefixes(&p.Sync)
 	d.checkWorkloads(p)
 	d.checkRules("sync.exclude", p.Sync.Exclude)
 	d.checkRules("sync.include", p.Sync.Include)
+}
+
+// checkPrefixes makes prefix the first of prefixes.
+func (d *decoder) checkPrefixes(s *Sync) {
+	const at = "sync.prefixes"
+	if len(s.Prefixes) == 0 || d.reported(at) || d.reported("sync.prefix") {
+		return
+	}
+	if line := d.lines["sync.prefix"]; line > 0 && s.Prefix != s.Prefixes[0] {
+		d.problem(line, "sync.prefix is %q, and %s begins with %q; give one of the two", s.Prefix, at, s.Prefixes[0])
+	}
+	for i, prefix := range s.Prefixes {
+		line := d.lines[fmt.Sprintf("%s[%d]", at, i)]
+		switch {
+		case prefix == "/" && len(s.Prefixes) > 1:
+			d.problem(line, "%s[%d] is \"/\", which is every key; it stands alone or not at all", at, i)
+		case slices.Contains(s.Prefixes[:i], prefix):
+			d.problem(line, "%s[%d] is %q once more", at, i, prefix)
+		}
+	}
+	s.Prefix = s.Prefixes[0]
 }
 
 func (d *decoder) checkWorkloads(p *Pair) {

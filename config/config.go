@@ -115,8 +115,10 @@ type Access struct {
 
 // Sync is what is replicated, and how.
 type Sync struct {
-	// Prefix of the keys that take part. The API server's --etcd-prefix with a slash at the end; "/" for every key, those outside /registry/ as they are.
+	// Prefix of the keys that take part. The API server's --etcd-prefix with a slash at the end; "/" for every key, as it is: only for an etcd without objects of API servers.
 	Prefix string `yaml:"prefix" default:"/registry/" format:"prefix"`
+	// Prefixes of the keys that take part, where there are several: that of the API server first, then those of aggregated API servers. It stands instead of prefix.
+	Prefixes []string `yaml:"prefixes,omitempty" format:"prefix"`
 	// Set of rules to start from: what is local to a cluster and stays out.
 	Profile string `yaml:"profile" default:"management-cluster" enum:"management-cluster,alauda-global,everything"`
 	// Rules that leave keys out. They come after the profile's.

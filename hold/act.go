@@ -94,15 +94,16 @@ func Candidates(ctx context.Context, standby *clientv3.Client, view *scope.View,
 	}
 	items := []Item{}
 	for _, gr := range view.Holds.Resources() {
-		dir := registry.ResourcePrefix(view.Scope.RegistryPrefix(), gr)
-		err := source.Each(ctx, standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
-			if item, ok := candidate(view, gr, p); ok && replicated(p) {
-				items = append(items, item)
+		for _, dir := range view.Scope.Directories(gr) {
+			err := source.Each(ctx, standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
+				if item, ok := candidate(view, gr, p); ok && replicated(p) {
+					items = append(items, item)
+				}
+				return nil
+			})
+			if err != nil {
+				return nil, fmt.Errorf("read the %s: %w", gr, err)
 			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("read the %s: %w", gr, err)
 		}
 	}
 	if cluster != "" {

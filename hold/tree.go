@@ -30,8 +30,7 @@ func hangsOn(ctx context.Context, standby *clientv3.Client, view *scope.View, cl
 	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
 		return nil, &remedy.Error{Err: fmt.Errorf("--cluster %q: write it as namespace/name", cluster), Code: remedy.Usage}
 	}
-	prefix := view.Scope.RegistryPrefix()
-	root := registry.Key{Group: "cluster.x-k8s.io", Resource: "clusters", Namespace: namespace, Name: name}.Path(prefix)
+	root := registry.Key{Group: "cluster.x-k8s.io", Resource: "clusters", Namespace: namespace, Name: name}.Path(view.Scope.RegistryPrefix())
 	family := newFamily()
 	for _, item := range items {
 		if item.Namespace == namespace {
@@ -39,8 +38,9 @@ func hangsOn(ctx context.Context, standby *clientv3.Client, view *scope.View, cl
 		}
 	}
 	found := family.members[root]
-	err := source.Each(ctx, standby, prefix, kv.PrefixEnd(prefix), rev, func(p kv.Pair) error {
-		k, ok := registry.ParseKey(prefix, p.Key)
+	begin, end := view.Scope.Objects()
+	err := source.Each(ctx, standby, begin, end, rev, func(p kv.Pair) error {
+		k, ok := view.Scope.Parse(p.Key)
 		if !ok || k.Namespace != namespace {
 			return nil
 		}

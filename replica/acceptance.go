@@ -127,7 +127,7 @@ func (j *copyJob) acceptedAlong(ctx context.Context, resource string, t *toll) e
 		return was, err
 	}
 	for key := range t.keys {
-		k, _ := registry.ParseKey(prefix, key)
+		k, _ := j.view.Scope.Parse(key)
 		along, err := accepted(definitions, resource)
 		if err == nil && !along && k.Namespace != "" {
 			along, err = accepted("namespaces", k.Namespace)

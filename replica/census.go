@@ -8,7 +8,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
@@ -62,18 +61,19 @@ func (t *toll) add(keys map[string]kv.Revision) {
 // each visits the objects of a resource that came from the primary, "" = in any
 // namespace.
 func (c census) each(ctx context.Context, resource, namespace string, visit func(p kv.Pair, o scope.Object)) error {
-	prefix := registry.ResourcePrefix(c.view.Scope.RegistryPrefix(), resource)
-	if namespace != "" {
-		prefix += namespace + "/"
-	}
-	err := source.Each(ctx, c.standby, prefix, kv.PrefixEnd(prefix), 0, func(p kv.Pair) error {
-		if object, err := c.view.InStandby(p.Key, p.Value); err != nil || object.In && !c.foreign(&p) {
-			visit(p, object)
+	for _, dir := range c.view.Scope.Directories(resource) {
+		if namespace != "" {
+			dir += namespace + "/"
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("count %s on the standby: %w", resource, err)
+		err := source.Each(ctx, c.standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
+			if object, err := c.view.InStandby(p.Key, p.Value); err != nil || object.In && !c.foreign(&p) {
+				visit(p, object)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("count %s on the standby: %w", resource, err)
+		}
 	}
 	return nil
 }
@@ -167,8 +167,19 @@ func (c census) taken(ctx context.Context, d doom, t tolls) (any bool, err error
 // resources lists those that the standby has objects of.
 func (c census) resources(ctx context.Context) ([]string, error) {
 	var found []string
-	prefix := c.view.Scope.RegistryPrefix()
-	for at, end := prefix, kv.PrefixEnd(prefix); at < end; {
+	for _, root := range c.view.Scope.Roots() {
+		below, err := c.resourcesBelow(ctx, root)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, below...)
+	}
+	slices.Sort(found)
+	return slices.Compact(found), nil
+}
+
+func (c census) resourcesBelow(ctx context.Context, root string) (found []string, err error) {
+	for at, end := root, kv.PrefixEnd(root); at < end; {
 		resp, err := c.standby.Get(ctx, at, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
 		if err != nil {
 			return nil, fmt.Errorf("list the standby's resources: %w", err)
@@ -177,13 +188,13 @@ func (c census) resources(ctx context.Context) ([]string, error) {
 			break
 		}
 		key := string(resp.Kvs[0].Key)
-		k, ok := registry.ParseKey(prefix, key)
+		k, ok := c.view.Scope.Parse(key)
 		if !ok {
 			at = key + "\x00"
 			continue
 		}
 		found = append(found, k.GroupResource())
-		at = kv.PrefixEnd(registry.ResourcePrefix(prefix, k.GroupResource()))
+		at = kv.PrefixEnd(scope.Directory(key, k))
 	}
 	return found, nil
 }
@@ -192,7 +203,7 @@ const definitions = "customresourcedefinitions.apiextensions.k8s.io"
 
 // takesAlong reports whether the deletion of the object at key takes other
 // objects along.
-func takesAlong(registryPrefix, key string) bool {
-	k, ok := registry.ParseKey(registryPrefix, key)
+func takesAlong(s *scope.Scope, key string) bool {
+	k, ok := s.Parse(key)
 	return ok && (k.GroupResource() == "namespaces" || k.GroupResource() == definitions)
 }

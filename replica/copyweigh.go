@@ -33,7 +33,7 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	}
 	along, causes := tolls{}, []string(nil)
 	for _, it := range marked {
-		if !takesAlong(j.view.Scope.RegistryPrefix(), it.key) {
+		if !takesAlong(j.view.Scope, it.key) {
 			continue
 		}
 		cause := describeDoom(j.view, it.key)

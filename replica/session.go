@@ -125,7 +125,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	s.account.update(func(st *State) { st.Resyncs[d.Copy]++ })
 	s.Log.Info("comparing both sides to write what differs", "reason", d.Copy)
 	began := time.Now()
-	table := newTally(s.View.Scope.RegistryPrefix())
+	table := newTally(s.View.Scope)
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
 		breaker: s.Breaker, accepted: s.accepted, keep: d.Keep, kept: s.foreign.keptAs, recorded: s.foreign.has,

@@ -3,7 +3,6 @@ package replica
 import (
 	"sync"
 
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/scope"
 )
 
@@ -18,20 +17,20 @@ type ResourceCount struct {
 
 // tally counts the primary's keys per resource.
 type tally struct {
-	prefix string
+	scope *scope.Scope
 
 	mu     sync.Mutex
 	counts map[string]*ResourceCount
 }
 
-func newTally(registryPrefix string) *tally {
-	return &tally{prefix: registryPrefix, counts: map[string]*ResourceCount{}}
+func newTally(s *scope.Scope) *tally {
+	return &tally{scope: s, counts: map[string]*ResourceCount{}}
 }
 
 // count adds one key and returns its resource, "" for one that is no object.
 func (t *tally) count(key string, o scope.Object) string {
 	gr := ""
-	if k, ok := registry.ParseKey(t.prefix, key); ok {
+	if k, ok := t.scope.Parse(key); ok {
 		gr = k.GroupResource()
 	}
 	t.mu.Lock()

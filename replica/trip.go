@@ -264,7 +264,7 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 		return nil
 	}
 	resource, now := k.GroupResource(), time.Now()
-	takesAlong := takesAlong(s.view.Scope.RegistryPrefix(), c.Key)
+	takesAlong := takesAlong(s.view.Scope, c.Key)
 	lost := func() {
 		if !s.breaker.accepts(k, c.Revision) {
 			s.breaker.lost(resource, c.Key, c.Revision, now)

@@ -22,13 +22,11 @@ type Explanation struct {
 
 // Explain says which rule decides about key, and why.
 func (s *Scope) Explain(key string) Explanation {
-	switch {
-	case strings.HasPrefix(key, ownPrefix):
-		return Explanation{Rule: "built in", Why: "understudy keeps its own state below " + ownPrefix}
-	case key == compactRevKey:
-		return Explanation{Rule: "built in", Why: "the API server's record of its last compaction"}
-	case !strings.HasPrefix(key, s.prefix):
-		return Explanation{Rule: "sync.prefix", Why: fmt.Sprintf("the key is not below %s", s.prefix)}
+	if why := locked(key); why != "" {
+		return Explanation{Rule: "built in", Why: why}
+	}
+	if !s.below(key) {
+		return Explanation{Rule: "sync.prefix", Why: "the key is not below " + strings.Join(s.prefixes, " or ")}
 	}
 	k, parsed := s.Parse(key)
 	e := Explanation{Verdict: s.Key(key)}

@@ -34,7 +34,13 @@ func (s *Scope) leavesOut(o registry.Owner, k registry.Key) bool {
 		return false // the garbage collector cannot look it up either
 	}
 	owner.Namespace, owner.Name = k.Namespace, o.Name
-	return s.Key(owner.Path(s.registryPrefix)) == Out
+	return s.out(owner)
+}
+
+// out reports whether an object is out of scope, by its key alone, wherever it
+// may be stored.
+func (s *Scope) out(k registry.Key) bool {
+	return !slices.ContainsFunc(s.Places(k), func(key string) bool { return s.Key(key) != Out })
 }
 
 // dropOwners takes from an object of the primary its references to owners that

@@ -13,7 +13,7 @@ import (
 // oracle decides as the package comment says, with none of the machinery: the
 // last rule that matches wins.
 func oracle(s *Scope, key, secretType string) Verdict {
-	if !strings.HasPrefix(key, s.prefix) || strings.HasPrefix(key, "/understudy/") || key == "compact_rev_key" {
+	if !s.below(key) || locked(key) != "" {
 		return Out
 	}
 	verdict := In

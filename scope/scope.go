@@ -25,11 +25,8 @@ import (
 	"github.com/understudy-dr/understudy/registry"
 )
 
-// Keys that are never in scope.
-const (
-	ownPrefix     = "/understudy/"    // understudy's state
-	compactRevKey = "compact_rev_key" // apiserver/pkg/storage/etcd3/compact.go
-)
+// ownPrefix is where understudy keeps its state.
+const ownPrefix = "/understudy/"
 
 // Verdict is what a Scope says about a key.
 type Verdict int
@@ -58,6 +55,9 @@ type Config struct {
 	// Prefix of the keys that take part, with a slash at both ends; "" means
 	// registry.DefaultPrefix, and "/" every key that begins with a slash.
 	Prefix string
+	// Prefixes are given instead of Prefix where there are several, the one of the
+	// Kubernetes API server first. The others are those of aggregated API servers.
+	Prefixes []string
 	// Profile is one of Profiles; "" means DefaultProfile.
 	Profile string
 	// TokensShared takes ServiceAccount-token Secrets in, which the profiles
@@ -69,8 +69,10 @@ type Config struct {
 
 // Scope decides about keys. Make one with New.
 type Scope struct {
-	prefix, registryPrefix string
-	rules                  []rule // in order: the last match wins
+	prefixes []string // of the keys that take part; the API server's first
+	roots    []string // of objects; the API server's first
+	nested   []string // roots, the longest first
+	rules    []rule   // in order: the last match wins
 
 	mu     sync.RWMutex
 	places map[string]*place // by directory of the key
@@ -87,16 +89,9 @@ const maxPlaces = 1 << 16
 // New checks the rules. Its errors name the rule as the configuration file
 // does ("sync.exclude[0].resources: …") and are a *RuleError then.
 func New(c Config) (*Scope, error) {
-	s := &Scope{prefix: c.Prefix, places: map[string]*place{}, byResource: map[[2]string][]*rule{}, byKind: map[[2]string]registry.Key{}}
-	if s.prefix == "" {
-		s.prefix = registry.DefaultPrefix
-	}
-	if !strings.HasPrefix(s.prefix, "/") || !strings.HasSuffix(s.prefix, "/") {
-		return nil, fmt.Errorf("prefix %q must begin and end with a slash", s.prefix)
-	}
-	s.registryPrefix = s.prefix
-	if strings.HasPrefix(registry.DefaultPrefix, s.prefix) || strings.HasPrefix(s.prefix, registry.DefaultPrefix) {
-		s.registryPrefix = registry.DefaultPrefix
+	s := &Scope{places: map[string]*place{}, byResource: map[[2]string][]*rule{}, byKind: map[[2]string]registry.Key{}}
+	if err := s.setPrefixes(c); err != nil {
+		return nil, err
 	}
 	if c.Profile == "" {
 		c.Profile = DefaultProfile
@@ -131,26 +126,14 @@ func (s *Scope) add(r Rule, v Verdict, origin string) error {
 	return nil
 }
 
-// Prefix of all keys that can be in scope: the range to read and to watch.
-func (s *Scope) Prefix() string { return s.prefix }
-
-// RegistryPrefix is where the objects of the API server lie. It is Prefix,
-// except where that is above or below /registry/.
-func (s *Scope) RegistryPrefix() string { return s.registryPrefix }
-
-// Parse takes the key of an object apart; false where no API server made it.
-func (s *Scope) Parse(key string) (registry.Key, bool) {
-	return registry.ParseKey(s.registryPrefix, key)
-}
-
 // Key decides about a key as far as the key alone can tell. It does not
 // allocate, except for the first key of a resource and namespace.
 func (s *Scope) Key(key string) Verdict {
-	if !strings.HasPrefix(key, s.prefix) || s.locked(key) {
+	if !s.below(key) || locked(key) != "" {
 		return Out
 	}
 	slash := strings.LastIndexByte(key, '/')
-	if slash == len(key)-1 || !strings.HasPrefix(key, s.registryPrefix) {
+	if slash == len(key)-1 {
 		return s.slow(key)
 	}
 	s.mu.RLock()
@@ -197,10 +180,6 @@ func (s *Scope) slow(key string) Verdict {
 	return out.verdict()
 }
 
-func (s *Scope) locked(key string) bool {
-	return strings.HasPrefix(key, ownPrefix) || key == compactRevKey
-}
-
 // Hash identifies everything that decides: a Scope with the same Hash decides
 // the same about every key. It is stable across runs and machines.
 func (s *Scope) Hash() string {
@@ -211,8 +190,9 @@ func (s *Scope) Hash() string {
 	all := struct {
 		Version int // of the meaning of rules
 		Prefix  string
+		More    []string `json:",omitempty"` // prefixes
 		Rules   []decider
-	}{Version: 1, Prefix: s.prefix}
+	}{Version: 1, Prefix: s.prefixes[0], More: slices.Sorted(slices.Values(s.prefixes[1:]))}
 	for _, r := range s.rules {
 		d := decider{r.verdict, r.Rule}
 		for _, list := range []*[]string{&d.Rule.Namespaces, &d.Rule.Resources, &d.Rule.Names, &d.Rule.Keys, &d.Rule.Types} {

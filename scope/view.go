@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
 )
 
@@ -289,6 +288,4 @@ func (v *View) Same(key string, primary, standby Object, storedPrimary, storedSt
 }
 
 // Range is the range of keys, [begin, end), that a cluster is read in.
-func (v *View) Range() (begin, end string) {
-	return v.Scope.Prefix(), kv.PrefixEnd(v.Scope.Prefix())
-}
+func (v *View) Range() (begin, end string) { return v.Scope.Range() }

@@ -121,6 +121,9 @@ func (s *simulator) judgeDefinitions() {
 		if r.custom {
 			r.definition = s.definitions[r.name]
 		}
+		for gv := range s.aggregated {
+			r.aggregated = r.aggregated || gv.Group == r.group
+		}
 	}
 	for i := range s.objects {
 		if o := &s.objects[i]; o.resource.name == definitionResource {
@@ -167,6 +170,8 @@ func (s *simulator) judgeStored() {
 		switch {
 		case !o.resource.custom:
 			continue
+		case d == nil && o.resource.aggregated:
+			continue // its backend knows what it has stored
 		case d == nil:
 			s.noteBy(DefinitionMissing, Red, Yellow, o, func() string { return o.resource.name + " is not on the standby" })
 			continue
@@ -188,4 +193,6 @@ func (s *simulator) judgeStored() {
 
 // shown tells whether the API server shows objects of the resource, so that
 // controllers can act on them.
-func (r *resource) shown() bool { return !r.custom || r.definition != nil && !r.definition.refused }
+func (r *resource) shown() bool {
+	return !r.custom || r.aggregated || r.definition != nil && !r.definition.refused
+}

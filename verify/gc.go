@@ -126,7 +126,7 @@ func (s *simulator) link() *graph {
 			if !asked {
 				found.place, found.why = s.served(owner.APIVersion, owner.Kind)
 				if found.why == "" {
-					found.prefix = registry.ResourcePrefix(s.prefix, found.resource)
+					found.dirs = s.scope.Directories(found.resource)
 				}
 				kinds[of] = found
 			}
@@ -146,20 +146,26 @@ func (s *simulator) link() *graph {
 // lookup is where the owners of a kind lie, or why nobody can say.
 type lookup struct {
 	place
-	prefix, why string
+	dirs []string
+	why  string
 }
 
 func (s *simulator) lookUp(owner registry.Owner, namespace string, kind lookup) link {
-	key := kind.prefix + owner.Name
+	name := owner.Name
 	switch {
 	case kind.why != "":
 		return link{standing: unmapped}
 	case kind.namespaced && namespace == "":
 		return link{standing: misplaced}
 	case kind.namespaced:
-		key = kind.prefix + namespace + "/" + owner.Name
+		name = namespace + "/" + name
 	}
-	i := s.find(key)
+	i := -1
+	for _, dir := range kind.dirs {
+		if i = s.find(dir + name); i >= 0 {
+			break
+		}
+	}
 	switch {
 	case i < 0:
 		return link{standing: absent}

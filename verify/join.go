@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/scope"
 )
 
@@ -71,11 +70,9 @@ func (t *tally) count(key string, found finding) {
 const Raw = "(raw)"
 
 func resourceOf(view *scope.View, key string) (resource, directory string) {
-	prefix := view.Scope.RegistryPrefix()
-	parsed, ok := registry.ParseKey(prefix, key)
+	parsed, ok := view.Scope.Parse(key)
 	if !ok {
 		return Raw, ""
 	}
-	resource = parsed.GroupResource()
-	return resource, registry.ResourcePrefix(prefix, resource)
+	return parsed.GroupResource(), scope.Directory(key, parsed)
 }

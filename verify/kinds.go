@@ -80,5 +80,12 @@ func (s *simulator) served(apiVersion, kind string) (place, string) {
 		}
 		return at, ""
 	}
+	if s.aggregated[gv] {
+		gvr, _ := meta.UnsafeGuessKindToResource(gv.WithKind(kind))
+		if r := s.resources[groupResource{gvr.Group, gvr.Resource}]; r != nil {
+			return place{r.name, r.namespaced}, ""
+		}
+		return place{}, "an aggregated API server serves it, and none of its objects are in this etcd"
+	}
 	return place{}, "the standby has no such kind"
 }

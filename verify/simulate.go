@@ -78,8 +78,8 @@ func Simulate(ctx context.Context, standby *clientv3.Client, s *scope.Scope, opt
 }
 
 func simulateOnce(ctx context.Context, standby *clientv3.Client, sc *scope.Scope, opts SimulateOptions) (Simulation, error) {
-	prefix := sc.RegistryPrefix()
-	cursor, err := source.Open(ctx, standby, prefix, kv.PrefixEnd(prefix), 0)
+	begin, end := sc.Objects()
+	cursor, err := source.Open(ctx, standby, begin, end, 0)
 	if err != nil {
 		return Simulation{}, err
 	}
@@ -146,7 +146,7 @@ func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, low 
 // noteHeld counts an original; the rest of its key is that of the object.
 func (s *simulator) noteHeld(key string) {
 	of := strings.TrimPrefix(key, scope.HeldPrefix)
-	k, ok := registry.ParseKey(s.prefix, of)
+	k, ok := s.scope.Parse(of)
 	if !ok {
 		return
 	}

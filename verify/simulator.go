@@ -26,7 +26,6 @@ type simulator struct {
 	scope    *scope.Scope
 	standby  *registry.Encryption
 	recoder  *registry.Recoder // of standby with itself: tells what nobody can read
-	prefix   string
 	findings *findings
 
 	objects    []record
@@ -37,6 +36,7 @@ type simulator struct {
 	definitions   map[string]*crd // by "plural.group"
 	byKind        map[schema.GroupKind]*crd
 	groupVersions map[schema.GroupVersion]bool // that an APIService announces
+	aggregated    map[schema.GroupVersion]bool // those that a backend of an APIService serves
 	services      map[string]*service          // by namespace/name
 	endpoints     map[string]bool              // with a ready address, by namespace/name of the Service
 	callers       []caller                     // in the order of their keys, per problem
@@ -52,6 +52,8 @@ type groupResource struct{ group, plural string }
 type resource struct {
 	group, plural, name string // name is "plural.group"
 	custom              bool
+	namespaced          bool // one of its objects has a namespace
+	aggregated          bool // a backend of an APIService serves it
 	plainUnread         bool // the standby's API servers cannot read a plain value
 	definition          *crd
 }
@@ -74,20 +76,21 @@ type record struct {
 
 func newSimulator(s *scope.Scope, standby *registry.Encryption, limit int) *simulator {
 	return &simulator{
-		scope: s, standby: standby, recoder: registry.NewRecoder(standby, standby), prefix: s.RegistryPrefix(),
+		scope: s, standby: standby, recoder: registry.NewRecoder(standby, standby),
 		findings: newFindings(limit), resources: map[groupResource]*resource{}, names: map[string]string{},
 		definitions: map[string]*crd{}, byKind: map[schema.GroupKind]*crd{},
-		groupVersions: map[schema.GroupVersion]bool{}, services: map[string]*service{}, endpoints: map[string]bool{},
+		groupVersions: map[schema.GroupVersion]bool{}, aggregated: map[schema.GroupVersion]bool{}, services: map[string]*service{}, endpoints: map[string]bool{},
 	}
 }
 
 // add looks at one key. Keys come in ascending order.
 func (s *simulator) add(p kv.Pair) {
-	key, ok := registry.ParseKey(s.prefix, p.Key)
+	key, ok := s.scope.Parse(p.Key)
 	if !ok {
 		return
 	}
 	r := s.resource(key)
+	r.namespaced = r.namespaced || key.Namespace != ""
 	o := record{key: p.Key, resource: r}
 	plain, err := s.read(r, p)
 	var meta registry.Meta
@@ -236,13 +239,13 @@ func (s *simulator) describe(o *record) string {
 }
 
 func (s *simulator) keyOf(o *record) registry.Key {
-	k, _ := registry.ParseKey(s.prefix, o.key) // add let no other in
+	k, _ := s.scope.Parse(o.key) // add let no other in
 	return k
 }
 
 // clusterKey is the key of a cluster-scoped object.
 func (s *simulator) clusterKey(groupResource, name string) string {
-	return registry.ResourcePrefix(s.prefix, groupResource) + name
+	return s.scope.Directories(groupResource)[0] + name
 }
 
 // find is the index of the object with a key, or -1.

@@ -33,7 +33,7 @@ func (s *simulator) readVolume(_ registry.Key, o *record, plain []byte) error {
 func (s *simulator) judgeVolumes() {
 	for _, v := range s.volumes {
 		name := v.claim.Namespace + "/" + v.claim.Name
-		i := s.find(registry.ResourcePrefix(s.prefix, "persistentvolumeclaims") + name)
+		i := s.find(s.clusterKey("persistentvolumeclaims", name))
 		if v.retain || i >= 0 && !s.objects[i].doomed && (s.objects[i].kind == "" || s.objects[i].uid == string(v.claim.UID)) {
 			continue
 		}

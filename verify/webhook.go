@@ -121,6 +121,7 @@ func (s *simulator) readAPIService(_ registry.Key, o *record, plain []byte) erro
 		s.groupVersions[schema.GroupVersion{Group: a.Spec.Group, Version: a.Spec.Version}] = true
 		return nil
 	}
+	s.aggregated[schema.GroupVersion{Group: a.Spec.Group, Version: a.Spec.Version}] = true
 	severity := Yellow // it was like that before
 	if o.in {
 		severity = Red

@@ -98,8 +98,9 @@ func tokensShared(p *config.Pair) bool { return p.Sync.ServiceAccountTokens == "
 // newScope makes the scope that the configuration describes.
 func newScope(p *config.Pair) (*scope.Scope, error) {
 	s, err := scope.New(scope.Config{
-		Prefix:  p.Sync.Prefix,
-		Profile: p.Sync.Profile,
+		Prefix:   p.Sync.Prefix,
+		Prefixes: p.Sync.Prefixes,
+		Profile:  p.Sync.Profile,
 
 		TokensShared: tokensShared(p),
 		Exclude:      scopeRules(p.Sync.Exclude),

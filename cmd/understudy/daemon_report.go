@@ -124,7 +124,7 @@ func (d *daemon) readTrip(ctx context.Context, standby *cluster.Cluster) error {
 }
 
 // Describe implements console.Provider.
-func (d *daemon) Describe(key string) string { return describeKey(d.view.Scope.RegistryPrefix(), key) }
+func (d *daemon) Describe(key string) string { return describeKey(d.view.Scope, key) }
 
 // Facts implements console.Provider from what the daemon knows itself.
 func (d *daemon) Facts() console.Facts {

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/verify"
 )
 
@@ -36,8 +37,8 @@ func consoleCheck(r verify.Report) console.Check {
 
 // describeKey names the object of a key for people, "ConfigMap prod/app"; ""
 // for a key that belongs to no object.
-func describeKey(registryPrefix, key string) string {
-	k, ok := registry.ParseKey(registryPrefix, key)
+func describeKey(s *scope.Scope, key string) string {
+	k, ok := s.Parse(key)
 	if !ok {
 		return ""
 	}

@@ -70,5 +70,5 @@ func (s *sides) clients() verify.Sides {
 
 // describer names the objects of keys for people.
 func describer(view *scope.View) console.Describe {
-	return func(key string) string { return describeKey(view.Scope.RegistryPrefix(), key) }
+	return func(key string) string { return describeKey(view.Scope, key) }
 }
