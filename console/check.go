@@ -106,11 +106,30 @@ func (s Summary) differences() string {
 	return strings.Join(parts, ", ")
 }
 
+// As is the check of a pair that may stand still. Equal as of a checkpoint that
+// does not move is not consistent: nobody knows how far the primary has gone.
+func (c Check) As(s Standstill) Check {
+	c.Standstill = s
+	if c.Verdict == Consistent && s.stands() {
+		c.Verdict, c.Reason = Unknown, equalThen
+	}
+	return c
+}
+
+// equalThen is all that can be said of a pair that stands still.
+const equalThen = "nothing differs as of the checkpoint, which does not move: what the primary has written since is not on the standby"
+
+// StandsStill reports whether the standby equals the primary, as of a checkpoint
+// that does not move.
+func (c Check) StandsStill() bool { return c.Verdict == Unknown && c.Reason == equalThen }
+
 // next is the command for what was found.
 func (c Check) next() string {
 	switch {
 	case c.Remedy != "":
 		return c.Remedy
+	case c.Released != nil, c.StandsStill(): // a repair would hold again what was released
+		return ""
 	case c.Surplus.Count > 0:
 		return "understudy repair shows what would be written, and what DELETED; understudy repair --apply does it"
 	case c.Missed.Count+c.Differing.Count > 0:
@@ -143,9 +162,9 @@ func (c Check) writeVerdict(b *strings.Builder) {
 	counted := number(c.Compared) + " keys compared"
 	switch {
 	case c.Verdict == Consistent && c.Asked != nil:
-		fmt.Fprintf(b, "consistent%s: nothing differs now\n", as)
+		b.WriteString("consistent: nothing differs now\n")
 	case c.Verdict == Consistent:
-		fmt.Fprintf(b, "consistent%s: %s keys in scope are equal\n", as, number(c.Compared))
+		fmt.Fprintf(b, "consistent: %s keys in scope are equal\n", number(c.Compared))
 	case c.Verdict == Inconsistent && c.Asked != nil:
 		fmt.Fprintf(b, "inconsistent%s: %s now\n", as, c.Summary().differences())
 	case c.Verdict == Inconsistent:

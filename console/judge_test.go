@@ -75,6 +75,10 @@ func TestJudge(t *testing.T) {
 			f.Paused = &Pause{Since: now.Add(-time.Hour), Reason: "upgrade"}
 			f.Report.State = Paused
 		}, AtRisk, "paused"},
+		"released": {func(f *Facts) {
+			f.Released, f.Paused = &Released{Objects: 3, Since: now, Text: "3 objects are released", Next: "understudy hold apply"}, &Pause{Since: now}
+			f.Report.State = Paused
+		}, AtRisk, "released"},
 		"the breaker has tripped": {func(f *Facts) {
 			f.Standstill = massDeletion()
 			f.Report.State, f.Report.Error = Halted, "the breaker stopped replication"

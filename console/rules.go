@@ -114,6 +114,7 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{AtRisk, "released", func(f Facts) (string, string) { return f.judgeReleased(f.Now) }},
 	{AtRisk, "breaker", func(f Facts) (string, string) { return f.judgeBreaker(f.Now) }},
 	{AtRisk, "no-daemon", func(f Facts) (string, string) {
 		if f.Standby.Reachable && f.leaderless() {
@@ -132,7 +133,7 @@ var rules = []rule{
 		return "a copy is under way; until it ends the standby equals the primary at no moment", statusAgain
 	}},
 	{AtRisk, "halted", func(f Facts) (string, string) {
-		if f.speaks() && f.Report.State == Halted && f.Breaker == "" {
+		if f.speaks() && f.Report.State == Halted && f.Breaker == "" && f.Released == nil {
 			return "replication has halted: " + f.Report.Error, f.Report.Remedy
 		}
 		return "", ""
@@ -228,7 +229,7 @@ var rules = []rule{
 		return "", ""
 	}},
 	{Unverified, "live-unknown", func(f Facts) (string, string) {
-		if f.speaks() && f.Report.Live != nil && f.Report.Live.Verdict == Unknown {
+		if f.speaks() && !f.stands() && f.Report.Live != nil && f.Report.Live.Verdict == Unknown {
 			return "since the last check: " + f.Report.Live.Reason, "understudy check"
 		}
 		return "", ""

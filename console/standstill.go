@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// Standstill is why nothing is replicated until a person has decided: the
-// breaker has stopped it, or an order to pause, or both. The zero value is none.
+// Standstill is why nothing is replicated until a person has decided: objects were
+// released, the breaker has stopped it, an order to pause, or several of them. The
+// zero value is none.
 type Standstill struct {
+	Released *Released  `json:"released,omitempty"`
 	Breaker  string     `json:"breaker,omitempty"`  // what the breaker saw and nobody has answered; "" = it has not tripped
 	Tripped  *time.Time `json:"tripped,omitempty"`  // when, by the daemon's clock
 	HeldBack []Loss     `json:"heldBack,omitempty"` // the deletions that it keeps from the standby
@@ -21,6 +23,17 @@ type Pause struct {
 	Since  time.Time `json:"since"`
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
+}
+
+// Released is what was released from its hold, and nobody has said since whether
+// replication may hold it again.
+type Released struct {
+	Objects     int64     `json:"objects"` // that are released now; 0 = all are held again
+	Since       time.Time `json:"since"`
+	By          string    `json:"by,omitempty"`
+	PrimaryGone bool      `json:"primaryGone"` // it did not answer then
+	Text        string    `json:"-"`
+	Next        string    `json:"-"`
 }
 
 // Loss is what the primary deletes of one resource.
@@ -42,20 +55,30 @@ type Object struct {
 // left is how many of them the standby still has.
 func (l Loss) left() int64 { return l.Deleted - l.Applied }
 
-// answerEndsPause is what a pause needs that stands beside the breaker.
-const answerEndsPause = "nothing more: the answer to the breaker ends the pause as well"
+// What a pause needs that stands beside something else.
+const (
+	answerEndsPause  = "nothing more: the answer to the breaker ends the pause as well"
+	releaseEndsPause = "leave it so until that is decided"
+)
 
 // reasons are what to decide, in the order in which it is done.
 func (s Standstill) reasons(now time.Time) (out []Reason) {
 	for _, r := range []struct {
 		rule  string
 		judge func(time.Time) (text, next string)
-	}{{"breaker", s.judgeBreaker}, {"paused", s.judgePause}} {
+	}{{"released", s.judgeReleased}, {"breaker", s.judgeBreaker}, {"paused", s.judgePause}} {
 		if text, next := r.judge(now); text != "" {
 			out = append(out, Reason{AtRisk, r.rule, text, next})
 		}
 	}
 	return out
+}
+
+func (s Standstill) judgeReleased(time.Time) (text, next string) {
+	if s.Released == nil {
+		return "", ""
+	}
+	return s.Released.Text, s.Released.Next
 }
 
 func (s Standstill) judgeBreaker(time.Time) (text, next string) {
@@ -76,14 +99,17 @@ func (s Standstill) judgePause(now time.Time) (text, next string) {
 	if s.Paused.Reason != "" {
 		text += ": " + s.Paused.Reason
 	}
-	if s.Breaker != "" {
+	switch {
+	case s.Released != nil:
+		return text, releaseEndsPause
+	case s.Breaker != "":
 		return text, answerEndsPause
 	}
 	return text, "understudy resume"
 }
 
 // stands reports whether anything does.
-func (s Standstill) stands() bool { return s.Breaker != "" || s.Paused != nil }
+func (s Standstill) stands() bool { return s.Released != nil || s.Breaker != "" || s.Paused != nil }
 
 // Notes say it for the outcome of another command: each with what to do.
 func (s Standstill) Notes(now time.Time) (out []string) {

@@ -68,13 +68,13 @@ func TestOrderOfAnswers(t *testing.T) {
 
 // A check names what the breaker holds back, and says what the comparison is worth.
 func TestCheckNamesWhatIsHeldBack(t *testing.T) {
-	c := Check{Verdict: Consistent, Compared: 5000, SourceRevision: 7, StandbyRevision: 9, Time: now, Standstill: massDeletion().Limited(2)}
+	c := Check{Verdict: Consistent, Compared: 5000, SourceRevision: 7, StandbyRevision: 9, Time: now}.As(massDeletion().Limited(2))
 	var b strings.Builder
 	if err := c.WriteText(&b, describeForTest); err != nil {
 		t.Fatal(err)
 	}
 	const want = `the breaker has stopped replication: 1,000 of 1,000 machines.cluster.x-k8s.io were deleted
-consistent as of the checkpoint: 5,000 keys in scope are equal
+unknown: nothing differs as of the checkpoint, which does not move: what the primary has written since is not on the standby
 compared as of the primary's revision 7 and the standby's 9, 0.0 s
 
 997 machines.cluster.x-k8s.io held back: the primary deletes them, the standby still has them

@@ -159,14 +159,20 @@ func Judge(f Facts) Status {
 // the order is newer than its report, and no daemon goes past it.
 func (f Facts) overtake(d *Daemon) {
 	state, since := d.State, d.Since
+	why, next := f.Breaker, f.Answer
+	if f.Released != nil {
+		why, next = f.judgeReleased(f.Now)
+	}
 	switch {
 	case f.Paused != nil && d.State != Halted:
 		state, since = Paused, &f.Paused.Since
+	case f.Released != nil:
+		state, since = Halted, &f.Released.Since
 	case f.Breaker != "":
 		state, since = Halted, f.Tripped
 	}
 	if state != d.State {
-		d.State, d.Since, d.Error, d.Remedy = state, since, f.Breaker, f.Answer
+		d.State, d.Since, d.Error, d.Remedy = state, since, why, next
 	}
 }
 

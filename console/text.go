@@ -52,6 +52,9 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	if s.Held != nil && *s.Held > 0 {
 		b.row("held", number(*s.Held)+" objects, inert until they are released: understudy hold list")
 	}
+	if r := s.Released; r != nil && r.Objects > 0 {
+		b.row("released", number(r.Objects)+" objects since "+r.Since.Local().Format(time.DateTime)+": they act on "+s.Standby.Name)
+	}
 	b.row("daemon", s.daemonLine())
 	if s.Operation != "" {
 		b.row("operation", s.Operation)
@@ -163,6 +166,8 @@ func (s Status) lagLine() string {
 	switch {
 	case s.Lag.known() || !s.stands():
 		return s.Lag.line()
+	case s.Released != nil:
+		return "unknown: objects are released, and replication waits"
 	case s.Breaker != "":
 		return "unknown: the breaker has stopped replication"
 	}

@@ -4,7 +4,7 @@ package console
 // said last. It is unknown where that is too long ago.
 func CheckOfLeader(f Facts) Check {
 	none := Keys{Keys: []string{}}
-	c := Check{Verdict: Unknown, Asked: &f.Now, Missed: none, Surplus: none, Differing: none, Undecodable: none, Standstill: f.Standstill}
+	c := Check{Verdict: Unknown, Asked: &f.Now, Missed: none, Surplus: none, Differing: none, Undecodable: none}
 	switch {
 	case f.Leader == "":
 		c.Reason = "this daemon waits for the lead, and who leads is not known"
@@ -20,5 +20,5 @@ func CheckOfLeader(f Facts) Check {
 		c.Asked, c.Drift = &f.Report.Time, f.Report.Drift
 		c.Notes = []string{"waiting; " + f.Leader + " leads, and this is its account of " + age(f.reportAge()) + " ago; understudy check names the keys"}
 	}
-	return c
+	return c.As(f.Standstill)
 }

@@ -2,6 +2,7 @@ package hold
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,10 +33,22 @@ type Left struct {
 	Why string `json:"why"`
 }
 
+// Hand is who releases, and what they knew of the primary then.
+type Hand struct {
+	By          string
+	PrimaryGone bool // it did not answer
+}
+
+// Release is Hand.Release of nobody that is known.
+func Release(ctx context.Context, standby *clientv3.Client, view *scope.View, items []Item, limits sink.Limits) (Outcome, error) {
+	return Hand{}.Release(ctx, standby, view, items, limits)
+}
+
 // Release puts the originals of items back and deletes their records, a tree
 // in one transaction where it fits, owners first. Objects that somebody has
-// changed are left.
-func Release(ctx context.Context, standby *clientv3.Client, view *scope.View, items []Item, limits sink.Limits) (Outcome, error) {
+// changed are left. That they are released is recorded in the same transactions;
+// see role.Release.
+func (h Hand) Release(ctx context.Context, standby *clientv3.Client, view *scope.View, items []Item, limits sink.Limits) (Outcome, error) {
 	_, fence, err := role.Quiet(ctx, standby)
 	if err != nil {
 		return Outcome{Left: []Left{}}, as("release", err)
@@ -44,7 +57,7 @@ func Release(ctx context.Context, standby *clientv3.Client, view *scope.View, it
 	if err != nil {
 		return Outcome{Left: []Left{}}, as("release", err)
 	}
-	a := act{op: "release", standby: standby, view: view, fence: fence, decide: func(view *scope.View, key string, record, object *kv.Pair) write {
+	a := act{op: "release", hand: h, standby: standby, view: view, fence: fence, decide: func(view *scope.View, key string, record, object *kv.Pair) write {
 		if w := release(view, key, record, object); w.value == nil || lost[key] == "" {
 			return w
 		}
@@ -135,6 +148,8 @@ func candidate(view *scope.View, gr string, p kv.Pair) (Item, bool) {
 // act carries decisions out, tree by tree.
 type act struct {
 	op      string
+	hand    Hand
+	record  role.Release // what stands, or begins with the first that is released
 	standby *clientv3.Client
 	view    *scope.View
 	fence   []clientv3.Cmp
@@ -144,11 +159,14 @@ type act struct {
 
 func (a *act) all(ctx context.Context, items []Item, limits sink.Limits) (Outcome, error) {
 	a.out.Left = []Left{}
+	if err := a.begin(ctx); err != nil {
+		return a.out, err
+	}
 	ops := limits.MaxOps
 	if ops == 0 {
 		ops = 128
 	}
-	most := min(atOnce, max(1, (ops-len(a.fence)-2)/3)) // three operations at most, and two compares each
+	most := min(atOnce, max(1, (ops-len(a.fence)-2)/4)) // four operations at most, and two compares each
 	for _, tree := range trees(items) {
 		for some := range slices.Chunk(tree, most) {
 			keys := make([]string, len(some))
@@ -161,6 +179,34 @@ func (a *act) all(ctx context.Context, items []Item, limits sink.Limits) (Outcom
 		}
 	}
 	return a.out, nil
+}
+
+// begin goes on with the release that stands, or begins another one. What is held
+// again by hand ends none: what else was done to the standby meanwhile is still there.
+func (a *act) begin(ctx context.Context) error {
+	checkpoint, err := a.standby.Get(ctx, sink.CheckpointKey, clientv3.WithKeysOnly()) // one that is damaged stops no release
+	if err != nil {
+		return fmt.Errorf("read the standby's checkpoint: %w", err)
+	}
+	written := kv.Revision(0)
+	if len(checkpoint.Kvs) > 0 {
+		written = kv.Revision(checkpoint.Kvs[0].ModRevision)
+	}
+	was, err := role.ReadRelease(ctx, a.standby)
+	if err != nil {
+		return err
+	}
+	if was.Stands(written) {
+		a.record = *was
+	}
+	if a.op != "release" {
+		return nil
+	}
+	if a.record.Since.IsZero() {
+		a.record.Since, a.record.By = time.Now().UTC(), a.hand.By
+	}
+	a.record.PrimaryGone = a.record.PrimaryGone || a.hand.PrimaryGone
+	return nil
 }
 
 // some acts on a few keys at once, or one by one where they are too large for that.
@@ -202,6 +248,11 @@ func (a *act) some(ctx context.Context, keys []string, limits sink.Limits) error
 				ops = append(ops, clientv3.OpPut(scope.HeldKey(key), string(w.record)))
 			default:
 				ops = append(ops, clientv3.OpDelete(scope.HeldKey(key)))
+			}
+			if w.keep || w.record != nil {
+				ops = append(ops, clientv3.OpDelete(role.ReleasedKey(key)))
+			} else {
+				ops = append(ops, clientv3.OpPut(role.ReleasedKey(key), ""))
 				if kept != nil {
 					ops = append(ops, clientv3.OpPut(kept.Key, sink.SurplusReleased))
 				}
@@ -247,7 +298,12 @@ func (a *act) commit(ctx context.Context, compares []clientv3.Cmp, ops []clientv
 		return true, nil
 	}
 	by := "hold " + a.op + " " + time.Now().UTC().Format(time.RFC3339)
-	ops = append(ops, clientv3.OpPut(sink.OperatorKey, by), clientv3.OpPut(sink.ReleaseKey, by))
+	a.record.Last = by
+	raw, err := json.Marshal(a.record)
+	if err != nil {
+		return false, err
+	}
+	ops = append(ops, clientv3.OpPut(sink.OperatorKey, by), clientv3.OpPut(role.ReleaseKey, string(raw)))
 	resp, err := a.standby.Txn(ctx).If(compares...).Then(ops...).Commit()
 	if err != nil {
 		return false, &remedy.Error{Op: a.op + " the holds", Err: err,

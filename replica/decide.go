@@ -21,7 +21,7 @@ type Facts struct {
 	Checkpoint       sink.Stored
 	ScopeHash        string
 	HoldsHash        string
-	Released         kv.Revision // of the standby: a command released or held objects there last; 0 = none has
+	Release          *role.Release // a command released or held objects on the standby; nil = none has
 	Testimony        source.Testimony
 	// Reached is the highest source revision that this process has seen in the
 	// checkpoint; 0 = none yet.
@@ -93,7 +93,7 @@ func Decide(f Facts) (Decision, error) {
 		return Decision{Copy: ReasonRolledBack, Base: base}, nil
 	case c.HoldsHash != f.HoldsHash: // other bytes, but of the same keys
 		return Decision{Copy: ReasonHolds, Base: base}, nil
-	case f.Released > c.Revision: // what was released is held again
+	case f.Release != nil && f.Release.Revision > c.Revision: // what was released is held again
 		return Decision{Copy: ReasonReleased, Base: base}, nil
 	}
 	return Decision{Base: base}, nil

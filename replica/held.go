@@ -7,6 +7,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -34,7 +35,8 @@ func heldChange(key string, want scope.Wanted, revision kv.Revision) kv.Change {
 	return kv.Change{Key: scope.HeldKey(key), Delete: true, Revision: revision}
 }
 
-// forgetHeld deletes the records of objects that are no longer held.
+// forgetHeld deletes the records of objects that are no longer held, or no longer
+// released.
 func (j *copyJob) forgetHeld(ctx context.Context) error {
 	var records []kv.Change
 	for key := range j.records {
@@ -42,6 +44,14 @@ func (j *copyJob) forgetHeld(ctx context.Context) error {
 			continue // the object stays as it is, and its original must not be lost
 		}
 		records = append(records, kv.Change{Key: scope.HeldKey(key), Delete: true, Revision: j.rev})
+	}
+	dir := role.ReleasedDir + "/" // whatever was released stands as the primary has it by now, or held
+	err := source.Each(ctx, j.standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
+		records = append(records, kv.Change{Key: p.Key, Delete: true, Revision: j.rev})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read what was released: %w", err)
 	}
 	if len(records) == 0 {
 		return nil

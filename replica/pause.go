@@ -21,9 +21,24 @@ func refusePause(p *role.Pause) error {
 		Remedy: "understudy resume", Code: remedy.Refused}
 }
 
-// refuseOnce says why a single copy has no business here: the breaker has stopped
-// replication, or an operator has. A daemon waits where this refuses.
+// ErrReleased means that objects were released, and that nobody has said since
+// whether replication may hold them again.
+var ErrReleased = errors.New("objects were released on the standby")
+
+func refuseRelease(r *role.Release) error {
+	return &remedy.Error{Op: "replicate", Err: fmt.Errorf("%w: %s", ErrReleased, r), Remedy: r.Remedy(), Code: remedy.Refused}
+}
+
+// refuseOnce says why a single copy has no business here: objects were released, the
+// breaker has stopped replication, or an operator has. A daemon waits where this refuses.
 func (r *Replica) refuseOnce(ctx context.Context, standby *cluster.Cluster, f Facts, d Decision) error {
+	release, err := role.ReadRelease(ctx, standby.Client)
+	if err != nil {
+		return err
+	}
+	if release.Stands(f.Checkpoint.Revision) {
+		return refuseRelease(release)
+	}
 	trip, err := standingTrip(ctx, standby, f)
 	if err != nil {
 		return err
@@ -47,8 +62,9 @@ func standingTrip(ctx context.Context, standby *cluster.Cluster, f Facts) (*role
 	return trip, nil
 }
 
-// whilePaused waits until nobody wants replication to pause.
-func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, f Facts) error {
+// whileStopped waits until nobody wants replication to pause, and nothing is
+// released that it would hold again without somebody having said so.
+func (r *Replica) whileStopped(ctx context.Context, standby *cluster.Cluster, f Facts) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for said := false; ; {
@@ -56,8 +72,15 @@ func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, f F
 		if err != nil {
 			return err
 		}
-		if pause == nil {
-			r.account.update(func(s *State) { s.Pause = nil })
+		release, err := role.ReadRelease(ctx, standby.Client)
+		if err != nil {
+			return err
+		}
+		if !release.Stands(f.Checkpoint.Revision) {
+			release = nil
+		}
+		r.account.update(func(s *State) { s.Pause, s.Release = pause, release })
+		if pause == nil && release == nil {
 			return nil
 		}
 		trip, err := standingTrip(ctx, standby, f)
@@ -68,12 +91,21 @@ func (r *Replica) whilePaused(ctx context.Context, standby *cluster.Cluster, f F
 		if trip != nil {
 			tripped = refuseTrip(*trip)
 		}
-		r.account.update(func(s *State) { s.Pause, s.Trip = pause, trip })
-		r.account.enter(Paused, tripped)
-		if !said {
-			r.Log.Warn("replication is paused", "since", pause.Since, "by", pause.By, "reason", pause.Reason)
-			said = true
+		r.account.update(func(s *State) { s.Trip = trip })
+		switch {
+		case pause != nil:
+			r.account.enter(Paused, tripped)
+		default:
+			r.account.enter(Halted, refuseRelease(release))
 		}
+		if !said && pause != nil {
+			r.Log.Warn("replication is paused", "since", pause.Since, "by", pause.By, "reason", pause.Reason)
+		}
+		if !said && release != nil {
+			refused := refuseRelease(release)
+			r.Log.Error("halted; what was released stays as it is", "error", refused, "remedy", remedy.Of(refused))
+		}
+		said = true
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -3,9 +3,11 @@ package replica_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/understudy-dr/understudy/hold"
 	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/sink"
 )
 
@@ -16,6 +18,15 @@ func (p *pair) release(t *testing.T) {
 	must(t, err)
 	_, err = hold.Release(t.Context(), p.standby.Client(), p.config.View, items, sink.Limits{})
 	must(t, err)
+	p.answerRelease(t)
+}
+
+// answerRelease lets replication go on.
+func (p *pair) answerRelease(t *testing.T) {
+	t.Helper()
+	r, err := role.ReadRelease(t.Context(), p.standby.Client())
+	must(t, err)
+	must(t, role.AnswerRelease(t.Context(), p.standby.Client(), *r, role.ReleaseAnswer{By: "test", At: time.Now()}))
 }
 
 // What was released is held again by the next sync, with the primary's original.

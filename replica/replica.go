@@ -159,6 +159,10 @@ func (r *Replica) Run(ctx context.Context) error {
 		case errors.Is(err, errPaused): // no error: the next session waits for its end
 			r.account.enter(Paused, nil)
 			continue
+		case errors.Is(err, ErrReleased): // the next session waits for the answer
+			settled = true
+			r.account.enter(Halted, err)
+			continue
 		case errors.Is(err, errAnswered): // halted until the next session has looked
 			settled = true
 			continue
@@ -202,7 +206,7 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 		if err := r.refuseOnce(ctx, standby, facts, decision); err != nil {
 			return err
 		}
-	} else if err := r.whilePaused(ctx, standby, facts); err != nil {
+	} else if err := r.whileStopped(ctx, standby, facts); err != nil {
 		return err
 	}
 	leader, err := r.campaign(ctx, standby, once)
@@ -223,6 +227,9 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	}()
 	if facts, decision, err = r.decide(ctx, primary, standby); err != nil {
 		return err
+	}
+	if facts.Release.Stands(facts.Checkpoint.Revision) { // since we have looked
+		return refuseRelease(facts.Release)
 	}
 	facts.StandbyRole, err = role.EnsureStandby(ctx, standby.Client, r.Pair, cluster.FormatID(facts.Primary.ID), time.Now())
 	if err != nil {
@@ -277,12 +284,8 @@ func (r *Replica) facts(ctx context.Context, primary, standby *cluster.Cluster) 
 	if f.Checkpoint, err = sink.ReadCheckpoint(ctx, standby.Client); err != nil {
 		return f, err
 	}
-	released, err := standby.Client.Get(ctx, sink.ReleaseKey)
-	if err != nil {
-		return f, fmt.Errorf("read what was released on the standby: %w", err)
-	}
-	if len(released.Kvs) > 0 {
-		f.Released = kv.Revision(released.Kvs[0].ModRevision)
+	if f.Release, err = role.ReadRelease(ctx, standby.Client); err != nil {
+		return f, err
 	}
 	if f.Standby, err = standby.Identify(ctx, sink.CheckpointKey); err != nil {
 		return f, err

@@ -27,11 +27,12 @@ const (
 // State is a replica's own account of itself at one moment.
 type State struct {
 	Phase   Phase
-	Since   time.Time   // of the phase
-	Leading bool        // this one, and no other
-	Pause   *role.Pause // the order, while paused
-	Trip    *role.Trip  // the breaker's that stands, as was known last; not of a replica that waits
-	Err     error       // why, while connecting or halted, or what outlives a pause; it stays until replication goes on
+	Since   time.Time     // of the phase
+	Leading bool          // this one, and no other
+	Pause   *role.Pause   // the order, while paused
+	Release *role.Release // what was released and nobody has answered for; nil = nothing
+	Trip    *role.Trip    // the breaker's that stands, as was known last; not of a replica that waits
+	Err     error         // why, while connecting or halted, or what outlives a pause; it stays until replication goes on
 
 	Primary, Standby               cluster.Identity // as of the last session
 	PrimaryReached, StandbyReached bool             // answered lately
@@ -78,6 +79,9 @@ func (a *account) enter(p Phase, err error) {
 			s.Trip = trip
 		} else if p == Copying || p == Streaming || p == Waiting {
 			s.Trip = nil
+		}
+		if p == Copying || p == Streaming || p == Waiting {
+			s.Release = nil
 		}
 	})
 	if changed {

@@ -32,8 +32,6 @@ const (
 	// OperatorKey is written by every command that writes objects of the standby
 	// beside the replication, in the same transaction. It holds when and which.
 	OperatorKey = Root + "operator"
-	// ReleaseKey is written in the same way by commands that release or apply holds.
-	ReleaseKey = Root + "release"
 	// ReportKey holds the daemon's last report.
 	ReportKey = Root + "report"
 )

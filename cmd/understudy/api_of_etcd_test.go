@@ -140,11 +140,11 @@ sync: {exclude: [{resources: ["*.rbac.authorization.k8s.io"]}]}
 		t.Error(err)
 	}
 	want("held", 2, 0)
-	if out := command(wrong, remedy.Refused, "hold", "release", "--yes"); !strings.Contains(out, another) {
+	if out := command(wrong, remedy.Refused, "hold", "release", "--yes", "--primary-is-alive"); !strings.Contains(out, another) {
 		t.Errorf("hold release:\n%s", out)
 	}
 	want("not released", 2, 0)
-	command(right, remedy.OK, "hold", "release", "--yes")
+	command(right, remedy.OK, "hold", "release", "--yes", "--primary-is-alive")
 	want("released", 2, 3)
 
 	standby.StopAPIServer()

@@ -34,13 +34,14 @@ standby has reached and at the standby's own of that moment, and compares the
 values as their API servers would read them. It raises no false alarm while both
 are written, and needs no running daemon. Writes nothing.
 
-Where the breaker has stopped replication, it also names what that holds back, as
-many objects as its record has room for.
+Where replication stands still, nothing is consistent: what the primary has written
+since is not on the standby. Where the breaker has stopped it, it also names what that
+holds back, as many objects as its record has room for.
 
 With --deep it also compares the members of each cluster with each other.
 
-Exit status: 0 consistent, 1 could not compare, 6 they differ, 8 etcd
-refuses the user.`,
+Exit status: 0 consistent, 1 could not compare, 3 nothing differs, but replication
+is paused or stopped, 6 they differ, 8 etcd refuses the user.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.limit < 0 {
@@ -78,7 +79,7 @@ func runCheck(ctx context.Context, pair *config.Pair, opts checkOptions, stdout,
 	if err != nil {
 		check.Notes = append(check.Notes, "not checked, whether the breaker has stopped replication: "+oneLine(err))
 	}
-	check.Standstill = stands.Limited(opts.limit)
+	check = check.As(stands.Limited(opts.limit))
 	if note := leftBehind(ctx, s.standby.Client); note != "" && check.Verdict != console.Unknown {
 		check.Notes = append(check.Notes, note)
 	}
@@ -114,6 +115,9 @@ func checkStatus(c console.Check) error {
 		return nil
 	case console.Inconsistent:
 		return exitWith(remedy.Mismatch)
+	}
+	if c.StandsStill() {
+		return exitWith(remedy.Degraded)
 	}
 	return exitWith(remedy.Failed)
 }

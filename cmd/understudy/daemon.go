@@ -44,6 +44,7 @@ type daemon struct {
 	waiting   *console.Facts             // what is known of the pair while another daemon leads; nil = nothing yet
 	held      *int64                     // objects on the standby; nil = unknown
 	recorded  *role.Trip                 // that nobody has answered, in the standby's etcd
+	released  *role.Release              // the same
 	holdError string                     // why workloads are not kept at zero
 }
 

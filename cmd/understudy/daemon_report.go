@@ -91,8 +91,7 @@ func (d *daemon) live(limit int) console.Check {
 	s, now := d.replica.State(), time.Now().UTC()
 	c := consoleCheck(d.account.Report(limit))
 	c.Asked, c.Drift = &now, driftOf(s.Drift)
-	c.Standstill = standstillOf(d.trip(s), s.Pause, d.Describe).Limited(limit)
-	return c
+	return c.As(standstillOf(d.release(s), d.trip(s), s.Pause, d.Describe).Limited(limit))
 }
 
 // trip is the breaker's trip that stands; while no primary answers, what is
@@ -106,8 +105,18 @@ func (d *daemon) trip(s replica.State) *role.Trip {
 	return d.recorded
 }
 
-// readTrip looks for a trip that nobody has answered.
-func (d *daemon) readTrip(ctx context.Context, standby *cluster.Cluster) error {
+// release is what was released and nobody has answered for, in the same way.
+func (d *daemon) release(s replica.State) *role.Release {
+	if s.Release != nil || s.Phase != replica.Connecting {
+		return s.Release
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.released
+}
+
+// readStopped looks for a trip and a release that nobody has answered.
+func (d *daemon) readStopped(ctx context.Context, standby *cluster.Cluster) error {
 	attempt, cancel := context.WithTimeout(ctx, console.ReportEvery)
 	defer cancel()
 	trip, err := role.ReadTrip(attempt, standby.Client)
@@ -117,9 +126,13 @@ func (d *daemon) readTrip(ctx context.Context, standby *cluster.Cluster) error {
 	if trip != nil && trip.Answer != nil {
 		trip = nil
 	}
+	released, err := standingRelease(attempt, standby.Client)
+	if err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.recorded = trip
+	d.recorded, d.released = trip, released
 	return nil
 }
 
@@ -142,7 +155,7 @@ func (d *daemon) Facts() console.Facts {
 		Leader:       r.Identity,
 		Report:       &r,
 		Self:         &r,
-		Standstill:   standstillOf(d.trip(s), s.Pause, d.Describe),
+		Standstill:   standstillOf(d.release(s), d.trip(s), s.Pause, d.Describe),
 		Certificates: r.Certificates,
 		Held:         r.Held,
 	}
@@ -216,7 +229,7 @@ func (d *daemon) countHeld(ctx context.Context, standby *cluster.Cluster) {
 }
 
 func (d *daemon) publishOnce(ctx context.Context, standby *cluster.Cluster) error {
-	if err := d.readTrip(ctx, standby); err != nil {
+	if err := d.readStopped(ctx, standby); err != nil {
 		return err
 	}
 	s := d.replica.State()

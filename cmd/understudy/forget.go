@@ -150,7 +150,7 @@ func orKey(f forgettable) string {
 // gatherForget asks both sides who they are.
 func gatherForget(ctx context.Context, pair *config.Pair, standby *cluster.Cluster, records []forgettable) (forgetFacts, error) {
 	f := forgetFacts{file: pair.File(), pair: pair.Metadata.Name, primary: pair.Primary.Name, standby: pair.Standby.Name}
-	keys := []string{role.Key, sink.CheckpointKey, sink.ReleaseKey}
+	keys := []string{role.Key, sink.CheckpointKey, role.ReleaseKey}
 	for _, r := range records {
 		keys = append(keys, r.key)
 		if object, held := strings.CutPrefix(r.key, scope.HeldPrefix); held {
@@ -212,8 +212,8 @@ func (f forgetFacts) report(records []forgettable) (r forgetReport, keys []strin
 		}
 		r.Records = append(r.Records, line)
 	}
-	if f.memory.Revision(sink.ReleaseKey) > f.memory.Revision(sink.CheckpointKey) {
-		r.Notes = append(r.Notes, "objects were released on "+f.standby+", or held by hand, since replication wrote there last: the next sync holds them again, and undoes what was changed there")
+	if f.memory.Revision(role.ReleaseKey) > f.memory.Revision(sink.CheckpointKey) {
+		r.Notes = append(r.Notes, "objects were released on "+f.standby+", or held by hand, since replication wrote there last: replication waits until understudy resume has shown what it would hold again and write over")
 	}
 	if f.unseen != nil {
 		r.Notes = append(r.Notes, f.primary+" does not answer: "+oneLine(f.unseen))

@@ -22,10 +22,12 @@ import (
 )
 
 type holdOptions struct {
-	cluster string
-	yes     bool
-	limit   int
-	output  output
+	cluster      string
+	yes          bool
+	primaryAlive bool // and they are to be released all the same
+	warning      string
+	limit        int
+	output       output
 }
 
 func newHoldCmd(app *app) *cobra.Command {
@@ -69,8 +71,12 @@ func newHoldReleaseCmd(app *app) *cobra.Command {
 is deleted, in one transaction for an owner and what hangs on it. What somebody
 has changed on the standby since it was held is left, and named.
 
-It is refused while a daemon replicates: that would hold them again. For the same
-reason replication stays paused afterwards, or ends.
+It is refused while a daemon replicates: that would hold them again. Afterwards
+replication waits, whoever starts it, until understudy resume has shown what it would
+hold again and write over.
+
+While the primary answers, what is released acts on both sides at once, on the same
+machines and volumes: that is refused without --primary-is-alive.
 
 Exit status: 0 released, 4 refused, 5 lost a race, 6 some were left, 7 outcome unknown.`,
 		Example: indent(`
@@ -84,6 +90,7 @@ understudy hold release`),
 	}
 	addHoldFlags(cmd, &opts)
 	cmd.Flags().BoolVar(&opts.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&opts.primaryAlive, "primary-is-alive", false, "release although the primary answers: both sides would act on the same things")
 	return cmd
 }
 
@@ -190,8 +197,19 @@ func (h holder) release(ctx context.Context) error {
 			return err
 		}
 	}
+	hand := hold.Hand{By: whoami(), PrimaryGone: true}
+	if len(items)+len(workloads) > 0 {
+		twice, err := h.actTwice(ctx, items, workloads)
+		if err != nil {
+			return err
+		}
+		if hand.PrimaryGone = twice == ""; twice != "" && !h.opts.primaryAlive {
+			return h.refuseTwice(twice)
+		}
+		h.opts.warning = twice
+	}
 	return h.act(ctx, newHoldReport(h, "release", items, workloads), func(r *holdReport) error {
-		outcome, err := hold.Release(ctx, h.client, h.view, items, h.limits())
+		outcome, err := hand.Release(ctx, h.client, h.view, items, h.limits())
 		if r.Outcome = &outcome; err != nil || len(workloads) == 0 {
 			return err
 		}
@@ -258,6 +276,9 @@ func (h holder) may(ctx context.Context, action string) error {
 func (h holder) act(ctx context.Context, r holdReport, do func(*holdReport) error) error {
 	if !h.opts.yes && r.Count+len(r.Workloads) > 0 {
 		what := fmt.Sprintf("This writes up to %d objects on %s.", r.Count+len(r.Workloads), r.Standby)
+		if h.opts.warning != "" {
+			what = h.opts.warning + ".\n" + what
+		}
 		if err := confirm(ctx, h.stdin, h.stderr, "hold "+r.Action, what, r.Standby); err != nil {
 			return err
 		}

@@ -119,5 +119,5 @@ func (r holdReport) writeOutcome(b *strings.Builder) {
 	if len(r.Outcome.Left) > 0 {
 		b.WriteString("what was changed there: understudy hold list; put it right with kubectl\n")
 	}
-	b.WriteString("the next sync would hold them again: keep replication paused, or end the daemon\n")
+	b.WriteString("replication waits from now on, until understudy resume has shown what it would hold again and write over, and somebody agrees\n")
 }

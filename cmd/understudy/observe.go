@@ -155,7 +155,14 @@ func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
 	if !trip.Stands(stored.SourceClusterID, stored.Complete()) {
 		trip = nil
 	}
-	f.Standstill = standstillOf(trip, pause, describer(o.view))
+	release, err := role.ReadRelease(ctx, client)
+	if err != nil {
+		return err
+	}
+	if !release.Stands(stored.Revision) {
+		release = nil
+	}
+	f.Standstill = standstillOf(release, trip, pause, describer(o.view))
 	held, err := hold.Count(ctx, client)
 	if err != nil {
 		return err

@@ -85,6 +85,11 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 	if err := state.AcceptsReplication(cluster.FormatID(s.primaryID.ID)); err != nil {
 		return err
 	}
+	if release, err := standingRelease(ctx, s.standby.Client); err != nil {
+		return err
+	} else if release != nil && opts.apply {
+		return &remedy.Error{Op: "repair", Err: errors.New(release.String()), Remedy: release.Remedy(), Code: remedy.Refused}
+	}
 	plan, err := planRepair(ctx, s, view, stderr)
 	if err != nil {
 		return blameBreaker(ctx, s, view, err)

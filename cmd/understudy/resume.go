@@ -19,6 +19,9 @@ import (
 
 type resumeOptions struct {
 	accept, resync bool
+	plan           string // that was shown
+	yes            bool
+	limit          int
 	output         output
 }
 
@@ -40,10 +43,17 @@ the standby, understudy check names the objects, and it takes one of two answers
                     standby as surplus, until the primary has it again or
                     understudy repair deletes it.
 
+Where held objects were released, or deletions are accepted, it first shows what
+replication would write over, hold again, bring back and delete on the standby, and
+wants the cluster's name typed; without a terminal, --yes together with the ID of the
+plan that was shown. Where the primary did not answer when they were released, the
+standby may have taken over: then it always wants the ID.
+
 Exit status: 0 replication goes on, also where it was not stopped; 4 the breaker
 has stopped it, and neither answer was given, or one was given and it has not, or
-it has for another primary than the configured one; 5 the breaker has seen something else
-meanwhile, or somebody else has answered.`,
+it has for another primary than the configured one; or a plan was shown, and nobody has
+agreed to it, or to another one; or the cluster has become a primary; 5 the breaker has
+seen something else meanwhile, or somebody else has answered.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.accept && opts.resync {
@@ -53,11 +63,17 @@ meanwhile, or somebody else has answered.`,
 			if err != nil {
 				return err
 			}
-			return runResume(cmd.Context(), app, pair, opts, cmd.OutOrStdout())
+			if opts.limit < 0 {
+				return usageError(cmd, fmt.Errorf("--limit %d: it must be a number from 0 (all) on", opts.limit))
+			}
+			return runResume(cmd, app, pair, opts)
 		},
 	}
 	cmd.Flags().BoolVar(&opts.accept, "accept-deletes", false, "delete on the standby what the breaker stopped")
 	cmd.Flags().BoolVar(&opts.resync, "resync", false, "go on, and keep on the standby what the breaker stopped")
+	cmd.Flags().StringVar(&opts.plan, "plan", "", "go on only if it would do what the plan with this `ID` has shown")
+	cmd.Flags().BoolVar(&opts.yes, "yes", false, "do not ask; together with --plan")
+	cmd.Flags().IntVar(&opts.limit, "limit", 20, "name at most `N` objects for each thing that would be done, 0 = all")
 	addOutputFlag(cmd, &opts.output)
 	return cmd
 }
@@ -87,13 +103,18 @@ func (r resumed) writeTable(w io.Writer) error {
 	return err
 }
 
-func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOptions, stdout io.Writer) error {
+func runResume(cmd *cobra.Command, app *app, pair *config.Pair, opts resumeOptions) error {
+	ctx, stdout := cmd.Context(), cmd.OutOrStdout()
+	view, err := newView(pair)
+	if err != nil {
+		return err
+	}
 	standby, err := dial(ctx, pair.Standby)
 	if err != nil {
 		return err
 	}
 	defer standby.Close()
-	if err := mustBeStandby(ctx, pair, standby); err != nil {
+	if err := mayResume(ctx, pair, standby); err != nil {
 		return err
 	}
 	trip, err := standingTrip(ctx, standby.Client)
@@ -107,7 +128,21 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 	case trip != nil && !opts.accept && !opts.resync:
 		return &remedy.Error{Op: "resume", Err: fmt.Errorf("the breaker has stopped replication: %s", trip),
 			Remedy: "understudy check names the objects; " + role.AnswerRemedy, Code: remedy.Refused}
-	case trip != nil:
+	}
+	release, err := standingRelease(ctx, standby.Client)
+	if err != nil {
+		return err
+	}
+	var plan *resumePlan
+	if release != nil {
+		if plan, err = foretell(ctx, pair, view, standby, release); err != nil {
+			return err
+		}
+	}
+	if err := agreed(cmd, opts, view, plan, release); err != nil {
+		return err
+	}
+	if trip != nil {
 		now, err := primaryNow(ctx, app, pair, trip.SourceClusterID)
 		if err != nil {
 			return err
@@ -122,12 +157,36 @@ func runResume(ctx context.Context, app *app, pair *config.Pair, opts resumeOpti
 			return err
 		}
 	}
+	if release != nil {
+		err := role.AnswerRelease(ctx, standby.Client, *release, role.ReleaseAnswer{By: whoami(), At: time.Now().UTC(), Plan: plan.ID})
+		if errors.Is(err, role.ErrReleaseChanged) {
+			return &remedy.Error{Op: "resume", Err: err, Remedy: "understudy status, then again", Code: remedy.LostRace}
+		}
+		if err != nil {
+			return err
+		}
+	}
 	cleared, err := role.ClearPause(ctx, standby.Client)
 	if err != nil {
 		return err
 	}
-	r.Changed, r.unpaused = cleared || r.Answer != nil, cleared
+	r.Changed, r.unpaused = cleared || r.Answer != nil || release != nil, cleared
 	return opts.output.write(stdout, r)
+}
+
+// mayResume refuses where the cluster is no standby any more: what it holds is then
+// the newer state.
+func mayResume(ctx context.Context, pair *config.Pair, standby *cluster.Cluster) error {
+	state, err := role.Read(ctx, standby.Client)
+	if err != nil {
+		return err
+	}
+	if state.Role == role.Primary {
+		return &remedy.Error{Op: "resume", Code: remedy.Refused,
+			Err:    fmt.Errorf("%s has been the primary of pair %q since %s (term %d): replication would write over what it is in charge of", pair.Standby.Name, state.Pair, state.Since.Format(time.RFC3339), state.Term),
+			Remedy: "swap primary and standby in " + pair.File()}
+	}
+	return mustBeStandby(ctx, pair, standby)
 }
 
 // primaryNow is the revision of the primary that the breaker's trip is about; 0

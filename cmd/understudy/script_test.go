@@ -21,13 +21,14 @@ func TestMain(m *testing.M) {
 //	exits STATUS command [args...]
 //
 // which runs like exec and demands that very exit status; and there are
-// etcdCommands, daemonCommands, statusCommands and damageCommands.
+// etcdCommands, daemonCommands, statusCommands, damageCommands and followCommands.
 func TestScripts(t *testing.T) {
 	cmds := map[string]func(*testscript.TestScript, bool, []string){"exits": exits}
 	maps.Copy(cmds, etcdCommands)
 	maps.Copy(cmds, daemonCommands)
 	maps.Copy(cmds, statusCommands)
 	maps.Copy(cmds, damageCommands)
+	maps.Copy(cmds, followCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

@@ -23,19 +23,39 @@ func standingTrip(ctx context.Context, standby *clientv3.Client) (*role.Trip, er
 	return trip, nil
 }
 
+// standingRelease is what was released and nobody has answered for; nil = nothing.
+func standingRelease(ctx context.Context, standby *clientv3.Client) (*role.Release, error) {
+	stored, err := sink.ReadCheckpoint(ctx, standby)
+	if err != nil {
+		return nil, err
+	}
+	release, err := role.ReadRelease(ctx, standby)
+	if err != nil || !release.Stands(stored.Revision) {
+		return nil, err
+	}
+	return release, nil
+}
+
 // readStandstill asks the standby why nothing is replicated, if that is so.
 func readStandstill(ctx context.Context, standby *clientv3.Client, describe console.Describe) (console.Standstill, error) {
 	trip, err := standingTrip(ctx, standby)
 	if err != nil {
 		return console.Standstill{}, err
 	}
+	release, err := standingRelease(ctx, standby)
+	if err != nil {
+		return console.Standstill{}, err
+	}
 	pause, err := role.ReadPause(ctx, standby)
-	return standstillOf(trip, pause, describe), err
+	return standstillOf(release, trip, pause, describe), err
 }
 
-// standstillOf is the seam between packages role and console. The trip is one
-// that stands, or nil.
-func standstillOf(trip *role.Trip, pause *role.Pause, describe console.Describe) (s console.Standstill) {
+// standstillOf is the seam between packages role and console. The release and the
+// trip are such as stand, or nil.
+func standstillOf(release *role.Release, trip *role.Trip, pause *role.Pause, describe console.Describe) (s console.Standstill) {
+	if release != nil {
+		s.Released = &console.Released{Objects: release.Objects, Since: release.Since, By: release.By, PrimaryGone: release.PrimaryGone, Text: release.String(), Next: release.Remedy()}
+	}
 	if pause != nil {
 		s.Paused = &console.Pause{Since: pause.Since, By: pause.By, Reason: pause.Reason}
 	}

@@ -68,7 +68,7 @@ func TestHeldDeploymentsHaveNoPods(t *testing.T) {
 	}
 
 	p.must(t, 0, "pause")
-	p.must(t, 0, "hold", "release", "--yes")
+	p.must(t, 0, "hold", "release", "--yes", "--primary-is-alive")
 	pods(t, spb, total)
 	there := replicasOf(t, spb)
 	if len(there) != count {

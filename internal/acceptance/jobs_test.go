@@ -78,7 +78,7 @@ func TestEndedJobsDoNotRunAgain(t *testing.T) {
 	p.consistent(t, 3)
 
 	p.must(t, 0, "pause")
-	p.must(t, 0, "hold", "release", "--yes")
+	p.must(t, 0, "hold", "release", "--yes", "--primary-is-alive")
 	do(spb, "open", 2, 3)
 	pods, err := spb.Client().CoreV1().Pods(ours).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -117,7 +117,7 @@ func TestJobWithoutLabelsIsReleased(t *testing.T) {
 	p.consistent(t, 2)
 	changed := p.drift(t).Changed
 	p.must(t, 0, "pause")
-	p.must(t, 0, "hold", "release", "--yes")
+	p.must(t, 0, "hold", "release", "--yes", "--primary-is-alive")
 	testkit.Eventually(t, time.Minute, "it to run on the standby", func() (bool, string) {
 		pods, err := spb.Client().CoreV1().Pods(ours).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
