@@ -72,8 +72,8 @@ func TestCheckSaysDrift(t *testing.T) {
 func TestMetricsOfDrift(t *testing.T) {
 	_, body := get(t, &answers{facts: drifted()}, "/metrics", "")
 	for _, line := range []string{
-		`understudy_drift_total{kind="deleted"} 1204`, `understudy_drift_total{kind="changed"} 1`, `understudy_drift_total{kind="created"} 2`,
-		`understudy_drift_repaired_total 1200`, `understudy_drift_pending 1`, `understudy_drift_flapping 1`,
+		`understudy_drift_total{kind="deleted",pair="moscow-spb"} 1204`, `understudy_drift_total{kind="changed",pair="moscow-spb"} 1`, `understudy_drift_total{kind="created",pair="moscow-spb"} 2`,
+		`understudy_drift_repaired_total{pair="moscow-spb"} 1200`, `understudy_drift_pending{pair="moscow-spb"} 1`, `understudy_drift_flapping{pair="moscow-spb"} 1`,
 	} {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("no line %q in\n%s", line, body)

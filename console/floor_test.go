@@ -43,7 +43,7 @@ func TestFloorInStatus(t *testing.T) {
 // The metric is left out where a side does not answer.
 func TestFloorMetric(t *testing.T) {
 	r := *protected().Report
-	m := NewMetrics(func() Report { return r })
+	m := NewMetrics("moscow-spb", func() Report { return r })
 	if n := testutil.CollectAndCount(m, "understudy_floor_margin_revisions"); n != 1 {
 		t.Errorf("%d times, want once", n)
 	}

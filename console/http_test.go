@@ -24,7 +24,7 @@ func (s *answers) Describe(key string) string { return describeForTest(key) }
 
 func get(t *testing.T, s *answers, path, accept string) (int, string) {
 	t.Helper()
-	m := NewMetrics(func() Report { return *s.facts.Report })
+	m := NewMetrics("moscow-spb", func() Report { return *s.facts.Report })
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 	if accept != "" {
 		r.Header.Set("Accept", accept)
@@ -116,7 +116,7 @@ func TestMetrics(t *testing.T) {
 	f.Report.Certificates = []Certificate{
 		{Side: "primary", File: "ca.crt", NotAfter: now.AddDate(1, 0, 0)}, {Side: "primary", File: "ca.crt", NotAfter: now},
 	}
-	m := NewMetrics(func() Report { return *f.Report })
+	m := NewMetrics("moscow-spb", func() Report { return *f.Report })
 	m.Applied(20 * time.Millisecond)
 	families, err := m.Gatherer().Gather()
 	if err != nil {
@@ -129,13 +129,13 @@ func TestMetrics(t *testing.T) {
 
 	_, body := get(t, &answers{facts: f}, "/metrics", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
 	for _, line := range []string{
-		`understudy_connected{side="primary"} 1`, `understudy_lag_known 1`, `understudy_lag_seconds 0.2`, `understudy_lag_revisions 10`,
-		`understudy_source_revision 1000`, `understudy_standby_revision 4990`, `understudy_events_total 0`, `understudy_bytes_total 0`,
-		`understudy_resyncs_total{reason="compacted"} 1`, `understudy_errors_total{reason="connection"} 4`,
-		`understudy_check_differences{kind="missed"} 0`, `understudy_check_verdict{verdict="consistent"} 1`,
-		`understudy_apply_duration_seconds_count 0`, `understudy_state{state="streaming"} 1`,
-		`understudy_certificate_expiry_timestamp_seconds{file="ca.crt",side="primary"} 1.7723664e+09`,
-		`understudy_last_check_timestamp_seconds 1.77236634e+09`,
+		`understudy_connected{pair="moscow-spb",side="primary"} 1`, `understudy_lag_known{pair="moscow-spb"} 1`, `understudy_lag_seconds{pair="moscow-spb"} 0.2`, `understudy_lag_revisions{pair="moscow-spb"} 10`,
+		`understudy_source_revision{pair="moscow-spb"} 1000`, `understudy_standby_revision{pair="moscow-spb"} 4990`, `understudy_events_total{pair="moscow-spb"} 0`, `understudy_bytes_total{pair="moscow-spb"} 0`,
+		`understudy_resyncs_total{pair="moscow-spb",reason="compacted"} 1`, `understudy_errors_total{pair="moscow-spb",reason="connection"} 4`,
+		`understudy_check_differences{kind="missed",pair="moscow-spb"} 0`, `understudy_check_verdict{pair="moscow-spb",verdict="consistent"} 1`,
+		`understudy_apply_duration_seconds_count{pair="moscow-spb"} 0`, `understudy_state{pair="moscow-spb",state="streaming"} 1`,
+		`understudy_certificate_expiry_timestamp_seconds{file="ca.crt",pair="moscow-spb",side="primary"} 1.7723664e+09`,
+		`understudy_last_check_timestamp_seconds{pair="moscow-spb"} 1.77236634e+09`,
 	} {
 		if !strings.Contains(body, line+"\n") {
 			t.Errorf("no line %q in\n%s", line, body)
@@ -144,12 +144,12 @@ func TestMetrics(t *testing.T) {
 
 	f.Report.Lag, f.Report.Live = Lag{}, &Summary{Verdict: Unknown}
 	_, body = get(t, &answers{facts: f}, "/metrics", "")
-	for _, absent := range []string{"understudy_lag_seconds ", "understudy_lag_revisions ", "understudy_check_differences{"} {
+	for _, absent := range []string{"understudy_lag_seconds{", "understudy_lag_revisions{", "understudy_check_differences{"} {
 		if strings.Contains(body, absent) {
 			t.Errorf("%s has a value although it is unknown", absent)
 		}
 	}
-	if !strings.Contains(body, `understudy_check_verdict{verdict="unknown"} 1`) || !strings.Contains(body, "understudy_lag_known 0") {
+	if !strings.Contains(body, `understudy_check_verdict{pair="moscow-spb",verdict="unknown"} 1`) || !strings.Contains(body, `understudy_lag_known{pair="moscow-spb"} 0`) {
 		t.Errorf("unknown is not shown:\n%s", body)
 	}
 }

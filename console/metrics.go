@@ -11,14 +11,16 @@ import (
 // status does. What nobody knows is left out, not shown as 0; so is, while another
 // daemon leads, what only that one knows.
 type Metrics struct {
+	pair   string
 	report func() Report
 	apply  prometheus.Histogram
 }
 
-// NewMetrics reads from report, which must answer at once and be safe for
-// concurrent use.
-func NewMetrics(report func() Report) *Metrics {
+// NewMetrics are those of a pair. They read from report, which must answer at
+// once and be safe for concurrent use.
+func NewMetrics(pair string, report func() Report) *Metrics {
 	return &Metrics{
+		pair:   pair,
 		report: report,
 		apply: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "understudy_apply_duration_seconds",
@@ -28,10 +30,11 @@ func NewMetrics(report func() Report) *Metrics {
 	}
 }
 
-// Gatherer is what Handler serves: these metrics and those of the process.
+// Gatherer is what Handler serves: these metrics and those of the process, all
+// with the label pair, so that one pair's silence is not covered by another's life.
 func (m *Metrics) Gatherer(process ...prometheus.Collector) prometheus.Gatherer {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(append(process, m)...)
+	prometheus.WrapRegistererWith(prometheus.Labels{"pair": m.pair}, registry).MustRegister(append(process, m)...)
 	return registry
 }
 

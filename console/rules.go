@@ -212,25 +212,25 @@ var rules = []rule{
 	}},
 	{Unverified, "unchecked", func(f Facts) (string, string) {
 		if f.Standby.Reachable && (f.Report == nil || f.Report.LastCheck == nil) {
-			return "no check of the daemon is known", "understudy check"
+			return "no daemon has compared both sides yet", f.nextCheck()
 		}
 		return "", ""
 	}},
 	{Unverified, "check-unknown", func(f Facts) (string, string) {
 		if c := f.lastCheck(); c != nil && c.Verdict != Consistent && c.Verdict != Inconsistent {
-			return "the last check came to no result: " + c.Reason, "understudy check"
+			return "the daemon's last check came to no result: " + c.Reason, f.nextCheck()
 		}
 		return "", ""
 	}},
 	{Unverified, "check-old", func(f Facts) (string, string) {
 		if c := f.lastCheck(); c != nil && f.Now.Sub(c.Time) > f.checkValid() {
-			return "the last check is " + age(f.Now.Sub(c.Time)) + " old", "understudy check"
+			return "the daemon's last check is " + age(f.Now.Sub(c.Time)) + " old", f.nextCheck()
 		}
 		return "", ""
 	}},
 	{Unverified, "live-unknown", func(f Facts) (string, string) {
 		if f.speaks() && !f.stands() && f.Report.Live != nil && f.Report.Live.Verdict == Unknown {
-			return "since the last check: " + f.Report.Live.Reason, "understudy check"
+			return "since the last check: " + f.Report.Live.Reason, f.nextCheck()
 		}
 		return "", ""
 	}},
@@ -263,6 +263,15 @@ func (f Facts) lastCheck() *Summary {
 		return nil
 	}
 	return f.Report.LastCheck
+}
+
+// nextCheck: only the daemon's own check, which it makes by itself, counts for the
+// verdict; understudy check is one more look, and leaves it as it is.
+func (f Facts) nextCheck() string {
+	if f.speaks() && f.Leader != "" {
+		return "understudy status --watch; the daemon checks again by itself, within " + f.CheckInterval.String()
+	}
+	return "understudy sync, which checks by itself; to look once: understudy check"
 }
 
 // checkValid is how long a check counts: one may be late, or take its time.

@@ -137,7 +137,7 @@ func TestCheckOfLeader(t *testing.T) {
 func TestMetricsOfADaemonThatWaits(t *testing.T) {
 	r := *protected().Report
 	r.State = Waiting
-	m := NewMetrics(func() Report { return r })
+	m := NewMetrics("moscow-spb", func() Report { return r })
 	for _, name := range []string{"connected", "lag_known", "check_verdict", "last_check_timestamp_seconds", "breaker_tripped", "floor_margin_revisions"} {
 		if n := testutil.CollectAndCount(m, "understudy_"+name); n != 0 {
 			t.Errorf("understudy_%s: %d", name, n)

@@ -99,6 +99,7 @@ type Status struct {
 	Standstill
 	LastCheck    *Summary            `json:"lastCheck"`
 	Live         *Summary            `json:"live,omitempty"`
+	Reported     *time.Time          `json:"reported,omitempty"` // when the daemon said all that it knows; null = it says nothing
 	Drift        *Drift              `json:"drift,omitempty"`
 	Scope        map[string]Resource `json:"scope"`
 	ScopeTime    *time.Time          `json:"scopeTime,omitempty"` // when it was counted
@@ -130,6 +131,7 @@ func Judge(f Facts) Status {
 	}
 	if f.speaks() {
 		r := f.Report
+		s.Reported = &r.Time
 		s.Daemon.Speaker, s.Daemon.State, s.Daemon.Since, s.Daemon.Error, s.Daemon.Remedy = r.Identity, r.State, &r.Since, r.Error, r.Remedy
 		if f.Leader != "" && !f.stands() { // otherwise nobody is looking
 			s.Lag = r.Lag

@@ -15,10 +15,21 @@ import (
 type Style struct {
 	// Color allows the verdict to have one.
 	Color bool
+	// Columns and Lines are the terminal's, where all has to be seen at once;
+	// 0 = 80 columns, and as many lines as it takes.
+	Columns, Lines int
+}
+
+// columns is how long a line may get.
+func (s Style) columns() int {
+	if s.Columns == 0 {
+		return width
+	}
+	return max(60, min(s.Columns, width))
 }
 
 const (
-	// width is that of the screen: no line is longer.
+	// width is that of the screen: no line is longer, nor where the terminal is wider.
 	width = 80
 	// label is the width of the left column.
 	label = 12
@@ -31,18 +42,24 @@ var colors = map[Verdict]string{
 	Unverified: "\x1b[1;33m", Lagging: "\x1b[1;33m", Protected: "\x1b[1;32m",
 }
 
-// screen collects lines of at most width characters.
-type screen struct{ strings.Builder }
+// screen collects lines of at most columns characters.
+type screen struct {
+	strings.Builder
+	columns int
+}
 
-// WriteText writes the status as one screen of 80 columns.
+// WriteText writes the status as one screen: the verdict, why it is not better and
+// what to do, then what it was judged by. What a low terminal has no room for is
+// left out at the end, and counted.
 func (s Status) WriteText(w io.Writer, style Style) error {
-	var b screen
+	b := screen{columns: style.columns()}
 	verdict := string(s.Verdict)
-	head := fmt.Sprintf("%-*s%s", width-19-len(verdict), "  "+cut(s.Pair, 40), s.Time.Format("2006-01-02 15:04:05"))
+	head := fmt.Sprintf("%-*s%s", b.columns-19-len(verdict), "  "+cut(s.Pair, b.columns-40), s.Time.Format("2006-01-02 15:04:05"))
 	if style.Color {
 		verdict = colors[s.Verdict] + verdict + "\x1b[0m"
 	}
 	b.WriteString(verdict + head + "\n\n")
+	b.reasons(s.Reasons)
 
 	b.row("primary", s.Primary.line())
 	b.row("standby", s.Standby.line())
@@ -66,17 +83,26 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	b.drift(s.Drift, s.Time)
 	b.scope(s.Scope, s.counted())
 	b.heldBack(s.HeldBack)
-	b.reasons(s.Reasons)
 	for _, warning := range s.Warnings {
 		b.row("warning", warning)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, fitting(b.String(), style.Lines))
 	return err
+}
+
+// fitting is text in at most n lines, the cursor's own included; 0 = any number.
+func fitting(text string, n int) string {
+	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
+	if n < 3 || len(lines) < n {
+		return text
+	}
+	shown := lines[:n-2]
+	return strings.Join(shown, "") + fmt.Sprintf("and %d more lines: understudy status\n", len(lines)-len(shown))
 }
 
 // row writes a label and a text, broken into lines where it is too long.
 func (b *screen) row(name, text string) {
-	for i, line := range wrap(text, width-label) {
+	for i, line := range wrap(text, b.columns-label) {
 		if i > 0 {
 			name = ""
 		}
@@ -85,14 +111,14 @@ func (b *screen) row(name, text string) {
 }
 
 func (b *screen) reasons(reasons []Reason) {
-	if len(reasons) > 0 {
-		b.WriteString("\n")
-	}
 	for _, r := range reasons {
 		b.row(string(r.Verdict), r.Text)
 		if r.Next != "" {
 			b.row("", "next: "+r.Next)
 		}
+	}
+	if len(reasons) > 0 {
+		b.WriteString("\n")
 	}
 }
 
@@ -130,7 +156,7 @@ func (b *screen) scope(scope map[string]Resource, counted string) {
 			break
 		}
 		r := scope[name]
-		b.row("", fmt.Sprintf("%-36s %10s %10s out", cut(name, 36), number(r.Replicated), number(r.Excluded)))
+		b.row("", fmt.Sprintf("%-*s %10s %10s out", b.columns-44, cut(name, b.columns-44), number(r.Replicated), number(r.Excluded)))
 	}
 }
 
@@ -211,6 +237,8 @@ func (s Status) liveLine() string {
 		return "unknown: " + s.Live.Reason
 	case s.stands():
 		return s.Live.differences() + " as of the checkpoint; what the primary wrote since has not reached the standby"
+	case s.Reported != nil:
+		return s.Live.differences() + ", said " + age(s.Time.Sub(*s.Reported)) + " ago"
 	}
 	return s.Live.differences()
 }

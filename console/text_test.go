@@ -27,7 +27,7 @@ lag         0.2 s, 10 revisions
 floor       the standby is 1,000,003,990 revisions above the primary
 daemon      host/1, streaming for 60 min
 last check  consistent, 60 s ago, at revision 900: 12,345 keys in 1.2 s
-now         nothing differs
+now         nothing differs, said 3.0 s ago
 scope       12,000 keys of 2 resources replicated, 47 left out (60 s ago)
             3 of them with all their owners; 4 owner references dropped
             configmaps                               12,000          7 out
@@ -60,6 +60,26 @@ func TestScreenOfNothing(t *testing.T) {
 	got := render(t, Judge(Facts{Now: now, Pair: "p", Primary: Side{Name: "a"}, Standby: Side{Name: "b"}}), Style{})
 	if n := strings.Count(got, "unknown"); n < 7 {
 		t.Errorf("%d times unknown:\n%s", n, got)
+	}
+}
+
+// However low the terminal, the verdict and what to do stand on it.
+func TestLowScreenKeepsTheVerdict(t *testing.T) {
+	f := protected()
+	f.Primary = Side{Name: "moscow", Error: "connection refused"}
+	f.Report.PrimaryConnected = false
+	got := render(t, Judge(f), Style{Columns: 70, Lines: 8})
+	lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
+	if len(lines) != 7 || !strings.HasPrefix(lines[0], "AT RISK  moscow-spb") || !strings.Contains(got, "next: find out") || !strings.Contains(lines[6], "more lines") {
+		t.Errorf("%d lines:\n%s", len(lines), got)
+	}
+	for _, line := range lines {
+		if n := utf8.RuneCountInString(line); n > 70 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if whole := render(t, Judge(f), Style{}); strings.Contains(whole, "more lines") {
+		t.Errorf("cut, where nobody asked for that:\n%s", whole)
 	}
 }
 

@@ -46,6 +46,7 @@ real time and proves at any moment that the standby is equal.
 Exit status: 0 ok, 1 failed, 2 wrong usage or configuration, 3 degraded,
 4 refused as unsafe, 5 lost a race, 6 the two sides differ, 7 outcome unknown,
 8 wrong key or credentials, 130 interrupted.`,
+		Version:       readBuild().text(),
 		SilenceErrors: true, // run prints them
 		SilenceUsage:  true,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
@@ -70,6 +71,7 @@ Exit status: 0 ok, 1 failed, 2 wrong usage or configuration, 3 degraded,
 		root.SetHelpCommandGroupID(g.title)
 		root.SetCompletionCommandGroupID(g.title)
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	root.SetFlagErrorFunc(usageError)

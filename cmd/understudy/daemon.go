@@ -59,7 +59,7 @@ func runSync(ctx context.Context, app *app, pair *config.Pair) error {
 	if err != nil {
 		return err
 	}
-	d.metrics = console.NewMetrics(d.report)
+	d.metrics = console.NewMetrics(pair.Metadata.Name, d.report)
 	listener, err := net.Listen("tcp", pair.Listen)
 	if err != nil {
 		return &remedy.Error{Op: "listen on " + pair.Listen, Err: err,

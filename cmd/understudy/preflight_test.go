@@ -21,6 +21,7 @@ import (
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/internal/testkit"
 	"github.com/understudy-dr/understudy/internal/testkit/certs"
+	"github.com/understudy-dr/understudy/internal/testkit/proc"
 	"github.com/understudy-dr/understudy/remedy"
 )
 
@@ -140,9 +141,14 @@ resources: [{resources: [secrets], providers: [{aescbc: {keys: [{name: key1, sec
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := listenTLS(t, "127.0.0.1:0", shown)
+	ports, err := proc.Ports(2) // nobody else takes them, at no address of loopback
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proc.ReleasePorts(ports...) })
+	port := listenTLS(t, fmt.Sprintf("127.0.0.1:%d", ports[0]), shown)
 	listenTLS(t, "127.0.0.2:"+port, shown)
-	free, err := net.Listen("tcp", "127.0.0.1:0") // taken at the primary's VIP alone
+	free, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports[1])) // taken at the primary's VIP alone
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
@@ -60,6 +61,9 @@ func runStatus(ctx context.Context, pair *config.Pair, opts statusOptions, stdou
 	defer tick.Stop()
 	for again := false; ; again = true {
 		status := console.Judge(look.facts(ctx))
+		if shown.redraw {
+			shown.style.Columns, shown.style.Lines = terminalSize(stdout)
+		}
 		if again && ctx.Err() != nil {
 			return statusCode(shown.Verdict) // what was seen half is not shown
 		}
@@ -91,6 +95,19 @@ func statusCode(v console.Verdict) error {
 // colorful reports whether w shows colours (see no-color.org).
 func colorful(w io.Writer) bool {
 	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// terminalSize is 0, 0 where w is no terminal, or does not say.
+func terminalSize(w io.Writer) (columns, lines int) {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	columns, lines, err := term.GetSize(int(f.Fd())) //nolint:gosec // a file descriptor is small
+	if err != nil {
+		return 0, 0
+	}
+	return columns, lines
 }
 
 // statusReport is a status for output.

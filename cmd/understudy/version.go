@@ -61,6 +61,11 @@ func readBuild() build {
 }
 
 func (b build) writeTable(w io.Writer) error {
+	_, err := fmt.Fprintln(w, b.text())
+	return err
+}
+
+func (b build) text() string {
 	commit := ""
 	if b.Commit != "" {
 		commit = " commit " + b.Commit[:min(len(b.Commit), 12)]
@@ -68,6 +73,5 @@ func (b build) writeTable(w io.Writer) error {
 			commit += " (modified)"
 		}
 	}
-	_, err := fmt.Fprintf(w, "understudy %s%s %s %s\n", b.Version, commit, b.Go, b.Platform)
-	return err
+	return fmt.Sprintf("understudy %s%s %s %s", b.Version, commit, b.Go, b.Platform)
 }
