@@ -23,6 +23,9 @@ var formats = map[string]func(string) error{
 	"path":     checkPath,
 	"nonempty": checkNonEmpty,
 	"host":     checkHost,
+	"hosts":    checkHosts,
+	"url":      checkURL,
+	"regexp":   checkRegexp,
 	"object":   checkObject,
 	"seconds":  checkSeconds,
 	"label":    checkLabel,
@@ -191,6 +194,7 @@ func (d *decoder) check(p *Pair) {
 		}
 	}
 	d.checkPrefixes(&p.Sync)
+	d.checkAccess(p)
 	d.checkWorkloads(p)
 	d.checkRules("sync.exclude", p.Sync.Exclude)
 	d.checkRules("sync.include", p.Sync.Include)

@@ -100,17 +100,63 @@ type Etcd struct {
 	MaxRequestBytes Size `yaml:"maxRequestBytes" default:"1.5MiB" min:"16KiB" max:"1GiB"`
 }
 
-// Access is what clients reach the pair by, whichever side serves. Only preflight
-// looks at it.
+// Access is what clients reach the pair by, and what else has to be right around
+// it. Only preflight looks at it.
 type Access struct {
-	// Domain name that leads clients to the side that serves.
-	Address string `yaml:"address,omitempty" format:"host"`
-	// Other names that the certificate at address must cover, such as those of the two clusters.
-	Names []string `yaml:"names,omitempty" format:"host"`
+	// Domain name that leads clients to the side that serves. Where it is a wildcard, *.apps.example.com, the first of names below it is asked for.
+	Address string `yaml:"address,omitempty" format:"hosts"`
+	// Domain names of the two sides themselves: beside address, or alone where both sides serve at once, each under its own.
+	Addresses Addresses `yaml:"addresses,omitempty"`
+	// Other names that the certificate at address must cover, such as those of the two clusters; also *.apps.example.com.
+	Names []string `yaml:"names,omitempty" format:"hosts"`
 	// TCP ports that both VIPs must take. 80, 443, 6443, 2379 and 11443 where none are given.
 	Ports []int `yaml:"ports,omitempty" min:"1" max:"65535"`
+	// Path to certificate authorities (PEM) that are trusted besides the system's: for the certificate at address, image registries and HTTP checks.
+	CA string `yaml:"ca,omitempty" format:"path"`
 	// Secrets with registry credentials that both sides must have, as namespace/name. Those that ServiceAccounts of the primary name count as well.
 	RegistrySecrets []string `yaml:"registrySecrets,omitempty" format:"object"`
+	// Other Secrets that must hold the same on both sides, as namespace/name, such as the admin user's or the LDAP account's. They are compared by digest and never shown.
+	EqualSecrets []string `yaml:"equalSecrets,omitempty" format:"object"`
+	// Checks of one's own: for the licence, LDAP, the admin user.
+	Checks []AccessCheck `yaml:"checks,omitempty"`
+	// Checks that do not apply to this pair. They are shown as such, and do not count.
+	Skip []SkippedChecks `yaml:"skip,omitempty"`
+}
+
+// Addresses are the names of the two sides themselves.
+type Addresses struct {
+	// Domain name that leads to the primary.
+	Primary string `yaml:"primary,omitempty" format:"hosts"`
+	// Domain name that leads to the standby.
+	Standby string `yaml:"standby,omitempty" format:"hosts"`
+}
+
+// AccessCheck is one check of one's own: a command or an HTTP request.
+type AccessCheck struct {
+	// How the check is called, for people.
+	Name string `yaml:"name" required:"true" format:"nonempty"`
+	// Of which side it is asked. both: of each by itself.
+	Side string `yaml:"side" default:"both" enum:"primary,standby,both"`
+	// Command and its arguments, without a shell. It finds UNDERSTUDY_SIDE, _NAME, _VIP and _KUBECONFIG in its environment.
+	Exec []string `yaml:"exec,omitempty" format:"nonempty"`
+	// URL that a GET is sent to. {vip} and {name} in it stand for those of the side; a host that is access.address is reached at the side's VIP.
+	HTTP string `yaml:"http,omitempty" format:"url"`
+	// Exit status that the command must end with.
+	ExitCode int `yaml:"exitCode" default:"0" min:"0" max:"255"`
+	// HTTP status that the answer must have. Redirects are not followed.
+	Status int `yaml:"status" default:"200" min:"100" max:"599"`
+	// Regular expression (RE2) that standard output, or the answer's body, must match. What it is is never shown.
+	Match string `yaml:"match,omitempty" format:"regexp"`
+	// How long it may take.
+	Timeout Duration `yaml:"timeout" default:"10s" min:"100ms" max:"5m"`
+}
+
+// SkippedChecks are checks of preflight that do not apply.
+type SkippedChecks struct {
+	// Names of checks, as docs/preflight.md and preflight -o json have them.
+	Checks []string `yaml:"checks" required:"true" format:"nonempty"`
+	// Why they do not apply.
+	Why string `yaml:"why" required:"true" format:"nonempty"`
 }
 
 // Sync is what is replicated, and how.

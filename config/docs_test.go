@@ -105,6 +105,8 @@ var patterns = map[string]string{
 	"address":  `^.*:[0-9]+$`,
 	"endpoint": `^https?://[^/@ ]+:[0-9]+/?$`,
 	"host":     `^[^/@ ]+$`,
+	"hosts":    `^(\*\.)?[^/@ *]+$`,
+	"url":      `^https?://[^/@ ]`,
 	"object":   `^[^/]+/[^/]+$`,
 	"prefix":   `^/(.*/)?$`,
 	"label":    labelPattern.String(),

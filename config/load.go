@@ -200,7 +200,7 @@ func (p *Pair) files() []fileField {
 			fileField{name + ".encryption", &c.Encryption},
 		)
 	}
-	return out
+	return append(out, fileField{"access.ca", &p.Access.CA})
 }
 
 // MissingFiles returns a *Problems that names each file of the configuration
