@@ -23,7 +23,7 @@ const module = "github.com/understudy-dr/understudy/"
 var (
 	vocabulary = []string{"kv", "remedy"}
 	pure       = []string{"registry", "scope"}
-	systems    = []string{"source", "sink", "role", "cluster", "node", "store", "dns", "pki", "datadir", "kube"}
+	systems    = []string{"source", "sink", "role", "cluster", "node", "store", "dns", "pki", "datadir", "kube", "images"}
 	features   = []string{"replica", "verify", "backup", "restore", "objects", "failover", "hold"}
 	faces      = []string{"config", "console"}
 )
@@ -47,6 +47,7 @@ var allowed = map[string][]string{
 	"pki":     union(vocabulary, pure),
 	"datadir": union(vocabulary, pure),
 	"kube":    union(vocabulary, pure),
+	"images":  {},
 
 	"replica":  union(vocabulary, pure, systems),
 	"verify":   union(vocabulary, pure, systems),
