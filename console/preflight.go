@@ -36,6 +36,7 @@ type PreflightFacts struct {
 	Standstill
 
 	Address         string // access.address
+	AskedFor        string // the host that stands for it; "" = it is a wildcard, and none is known
 	Names           []string
 	Resolved        Found[[]string] // the addresses that Address has now
 	RegistrySecrets []string        // access.registrySecrets
@@ -44,6 +45,11 @@ type PreflightFacts struct {
 	Only           Found[OnlyFacts] // keys in scope
 
 	Same bool // both sides are one etcd cluster
+
+	EqualSecrets []string            // access.equalSecrets
+	Images       Found[[]ImageFacts] // of workloads in scope, where the standby pulls them
+	Checks       []OwnCheck          // access.checks
+	Skipped      map[string]string   // access.skip: why a check does not apply
 
 	Named     int                  // resources and patterns of them in breaker.rules, hold.objects and local
 	Unmatched Found[[]LostPattern] // those that fit nothing
@@ -86,6 +92,9 @@ type PreflightSide struct {
 
 	Ports       map[int]Found[bool] // at the VIP; true = a connection was accepted
 	Certificate Found[CertificateFacts]
+
+	PreflightSurvey
+	PreflightReach
 }
 
 // RoleFacts are what a cluster says it is. The zero RoleFacts are those of one
@@ -152,6 +161,8 @@ const (
 	CheckWarn PreflightState = "warn"
 	CheckFail PreflightState = "fail"
 	Unchecked PreflightState = "not checked" // for want of input; never ok
+	// NotApplicable is what access.skip says of a check. It does not count.
+	NotApplicable PreflightState = "not applicable"
 )
 
 // PreflightLine is one check.
@@ -172,14 +183,18 @@ type Preflight struct {
 	Lines []PreflightLine        `json:"lines"`
 }
 
-// preflightStates from the best to the worst.
+// preflightStates that count, from the best to the worst.
 var preflightStates = []PreflightState{CheckOK, Unchecked, CheckWarn, CheckFail}
 
 // JudgePreflight says what the facts amount to. It is pure.
 func JudgePreflight(f PreflightFacts) Preflight {
 	p := Preflight{State: CheckOK, Pair: f.Pair, Time: f.Now, Count: map[PreflightState]int{}, Lines: []PreflightLine{}}
 	for _, rule := range preflightRules {
-		for _, line := range rule.judge(f) {
+		lines := rule.judge(f)
+		if why, skipped := f.Skipped[rule.check]; skipped {
+			lines = checked(NotApplicable, "", "%s: %s", rule.check, why)
+		}
+		for _, line := range lines {
 			line.Group, line.Check = rule.group, rule.check
 			p.Lines = append(p.Lines, line)
 			p.Count[line.State]++
@@ -205,7 +220,7 @@ func (p Preflight) WriteText(w io.Writer, style Style) error {
 			group = line.Group
 			b.WriteString(group + "\n")
 		}
-		state := fmt.Sprintf("%-*s", label, line.State)
+		state := fmt.Sprintf("%-*s", label, strings.Replace(string(line.State), "not applicable", "skipped", 1))
 		if style.Color {
 			state = preflightColors[line.State] + state + "\x1b[0m"
 		}
@@ -230,10 +245,13 @@ func (p Preflight) WriteText(w io.Writer, style Style) error {
 	return err
 }
 
-var preflightColors = map[PreflightState]string{CheckOK: "\x1b[32m", CheckWarn: "\x1b[33m", CheckFail: "\x1b[31m", Unchecked: "\x1b[36m"}
+var preflightColors = map[PreflightState]string{CheckOK: "\x1b[32m", CheckWarn: "\x1b[33m", CheckFail: "\x1b[31m", Unchecked: "\x1b[36m", NotApplicable: "\x1b[2m"}
 
 func (p Preflight) conclusion() string {
 	counts := fmt.Sprintf("%d ok, %d warn, %d fail, %d not checked", p.Count[CheckOK], p.Count[CheckWarn], p.Count[CheckFail], p.Count[Unchecked])
+	if n := p.Count[NotApplicable]; n > 0 {
+		counts += fmt.Sprintf(", %d skipped", n)
+	}
 	switch p.State {
 	case CheckOK:
 		return "fit to be a pair: " + counts

@@ -236,10 +236,13 @@ func judgeRegistry(f PreflightFacts) []PreflightLine {
 	wanted := slices.Concat(f.RegistrySecrets, f.Primary.UsedSecrets.Value)
 	slices.Sort(wanted)
 	wanted = slices.Compact(wanted)
+	if len(wanted) == 0 && f.Images.Known {
+		return checked(CheckOK, "", "no ServiceAccount of %s names registry credentials; whether images can be pulled without, the check images says", f.Primary.Name)
+	}
 	if len(wanted) == 0 {
 		return checked(Unchecked, "name them: access.registrySecrets", "registry credentials: no ServiceAccount of %s names any, and none are configured", f.Primary.Name)
 	}
-	var lines []PreflightLine
+	lines := judgeEmptyCredentials(f, wanted)
 	for _, name := range wanted {
 		_, here := p[name]
 		_, there := s[name]

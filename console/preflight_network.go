@@ -72,9 +72,20 @@ func judgeClusterIPs(f PreflightFacts) []PreflightLine {
 }
 
 func judgeAddress(f PreflightFacts) []PreflightLine {
+	own := judgeAddresses(f)
 	switch {
+	case f.Address == "" && own != nil: // both sides serve, each under its own name
+		return own
 	case f.Address == "":
 		return unchecked("set access.address", "the access address", "access.address is not set")
+	}
+	return append(judgePairAddress(f), own...)
+}
+
+func judgePairAddress(f PreflightFacts) []PreflightLine {
+	switch {
+	case f.AskedFor == "" && strings.HasPrefix(f.Address, "*."):
+		return unchecked("name one: access.names", "where "+f.Address+" leads", "no name below it is known")
 	case net.ParseIP(f.Address) != nil:
 		return checked(CheckFail, "clients need a domain name, which can lead to either side", "the access address %s is an IP address", f.Address)
 	case !f.Resolved.Known:
@@ -110,6 +121,15 @@ func judgeAddress(f PreflightFacts) []PreflightLine {
 	return checked(CheckWarn, "let the name lead to the primary's VIP "+f.Primary.VIP, "%s leads to %s, not to %s's VIP", f.Address, strings.Join(f.Resolved.Value, ", "), f.Primary.Name)
 }
 
+// Covers reports whether a name, which may be *.example.com, stands for a host.
+func Covers(name, host string) bool {
+	if below, wild := strings.CutPrefix(name, "*."); wild {
+		label, rest, ok := strings.Cut(host, ".")
+		return ok && label != "" && sameHost(rest, below)
+	}
+	return sameHost(host, name)
+}
+
 // sameHost compares names and addresses however they are written.
 func sameHost(a, b string) bool {
 	a, b = strings.Trim(a, "[]"), strings.Trim(b, "[]")
@@ -136,7 +156,7 @@ func judgeEndpoint(f PreflightFacts) (lines []PreflightLine) {
 		switch {
 		case host == "":
 			lines = append(lines, unchecked(bothKubeconfigs, what, "no kubeconfig")...)
-		case sameHost(host, f.Address):
+		case Covers(f.Address, host):
 			lines = append(lines, checked(CheckFail, "use the side's own VIP: the name leads to the other side after a switchover", "%s is the access address %s", what, host)...)
 		case side.VIP == "":
 			lines = append(lines, unchecked("set vip of this side", what+", "+host, "vip is not set")...)
@@ -178,7 +198,7 @@ func judgeCertificate(f PreflightFacts) []PreflightLine {
 		return missing
 	}
 	var lines []PreflightLine
-	if p.Digest != s.Digest {
+	if p.Digest != s.Digest && f.Address != "" {
 		lines = append(lines, checked(CheckFail, "install one certificate on both sides", "%s and %s show different certificates for %s", f.Primary.Name, f.Standby.Name, f.Address)...)
 	}
 	for _, side := range []struct {
@@ -200,6 +220,9 @@ func judgeCertificate(f PreflightFacts) []PreflightLine {
 		if side.c.Untrusted != "" {
 			lines = append(lines, checked(CheckWarn, "fine where clients have the authority installed", "%s: this machine does not trust the certificate: %s", side.name, side.c.Untrusted)...)
 		}
+	}
+	if lines == nil && f.Address == "" {
+		return checked(CheckOK, "", "each side shows a certificate for its own name")
 	}
 	if lines == nil {
 		return checked(CheckOK, "", "both sides show the same certificate, valid until %s, for %s", p.NotAfter.Format("2006-01-02"), strings.Join(append([]string{f.Address}, f.Names...), ", "))

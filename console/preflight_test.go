@@ -30,13 +30,18 @@ func fit() PreflightFacts {
 			PullSecrets: found(map[string]string{"team/registry": "aa"}), UsedSecrets: found([]string{"team/registry"}),
 			Ports:       map[int]Found[bool]{80: found(true), 443: found(true)},
 			Certificate: found(CertificateFacts{Digest: "cc", NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(1, 0, 0)}),
+
+			PreflightSurvey: surveyed(name, strings.TrimSuffix(vip, "10")),
+			PreflightReach:  reached(),
 		}
 	}
 	spb := side("spb", "10.1.0.10", 1_000_002_000)
 	spb.Floor = found(FloorFacts{Expired: []string{"10.1.0.1:6443"}})
 	return PreflightFacts{
-		Now: now, Pair: "moscow-spb", Prefix: "/registry/", Address: "platform.example.com", Names: []string{"spb.example.com"},
+		Now: now, Pair: "moscow-spb", Prefix: "/registry/", Address: "platform.example.com", AskedFor: "platform.example.com", Names: []string{"spb.example.com"},
 		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}),
+		Images: found([]ImageFacts{{Image: "registry.example.com/web:1", Registry: "registry.example.com", Workloads: 1, Example: "Deployment team/web", Archs: []string{"amd64", "arm64"}},
+			{Image: "nginx", Registry: "docker.io", Workloads: 1, Example: "Deployment team/web"}}),
 		Primary: side("moscow", "10.0.0.10", 1000), Standby: spb,
 	}
 }
@@ -45,8 +50,14 @@ func fit() PreflightFacts {
 var ofOneSide = map[string]bool{
 	"access-address": true,
 	"api-endpoint":   true,
+	"etcd-answers":   true,
 	"guard":          true,
+	"images":         true,
+	"outside-etcd":   true,
 	"ports":          true,
+	"registry-hosts": true,
+	"vip-leads-home": true,
+	"vip-redirect":   true,
 }
 
 // preflightCase is one rule's outcome, by the smallest change to facts that fit.
@@ -211,7 +222,7 @@ func TestPreflightRules(t *testing.T) {
 		}, "encryption", CheckFail, "sync cannot store 7 encrypted values of moscow on spb: no EncryptionConfiguration"},
 		"credentials missing there":  {func(f *PreflightFacts) { clear(f.Standby.PullSecrets.Value) }, "registry-credentials", CheckWarn, "not on spb"},
 		"credentials named in vain":  {func(f *PreflightFacts) { f.Primary.UsedSecrets = found([]string{"team/gone"}) }, "registry-credentials", CheckWarn, "team/gone"},
-		"credentials not configured": {func(f *PreflightFacts) { f.Primary.UsedSecrets.Value = nil }, "registry-credentials", Unchecked, ""},
+		"credentials not configured": {func(f *PreflightFacts) { f.Primary.UsedSecrets.Value = nil }, "registry-credentials", CheckOK, "no ServiceAccount of moscow names"},
 		"configured ones missing":    {func(f *PreflightFacts) { f.RegistrySecrets = []string{"a/b"} }, "registry-credentials", CheckFail, "a/b are not on moscow"},
 		"credentials differ":         {func(f *PreflightFacts) { f.Standby.PullSecrets.Value["team/registry"] = "bb" }, "registry-credentials", CheckWarn, "differ"},
 		"another CIDR":               {func(f *PreflightFacts) { f.Standby.CIDRs = found([]string{"10.4.0.0/16"}) }, "service-cidr", CheckFail, "10.4.0.0/16 on spb"},

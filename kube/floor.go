@@ -68,7 +68,7 @@ func (a *API) AskFloor(ctx context.Context, at kv.Revision) ([]Server, error) {
 	var done sync.WaitGroup
 	for i, address := range addresses {
 		done.Go(func() {
-			one, err := a.at(address)
+			one, err := a.At(address)
 			if err != nil {
 				out[i] = Server{Address: address, Answer: Unasked, Error: err.Error()}
 				return

@@ -70,8 +70,9 @@ func OpenConfig(config *rest.Config) (*API, error) {
 // Address is the host and port that the kubeconfig names.
 func (a *API) Address() string { return a.base.Host }
 
-// at is the same API by one of its servers.
-func (a *API) at(address string) (*API, error) {
+// At is the same API at another address, host:port. The certificate there is
+// checked against the name that the kubeconfig has.
+func (a *API) At(address string) (*API, error) {
 	config := rest.CopyConfig(a.config)
 	config.Host = "https://" + address
 	if config.ServerName == "" && !config.Insecure {

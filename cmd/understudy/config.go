@@ -50,7 +50,7 @@ func runConfigValidate(out io.Writer, a *app) error {
 	if filesErr == nil {
 		_, filesErr = newRecoder(p)
 	}
-	if err := errors.Join(scopeErr, holdsErr, localsErr, filesErr); err != nil {
+	if err := errors.Join(scopeErr, holdsErr, localsErr, filesErr, wrongSkips(p)); err != nil {
 		return err
 	}
 	if _, err := newKeyView(p); err != nil {

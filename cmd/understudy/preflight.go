@@ -34,20 +34,21 @@ Exit status: 0 all ok, 3 warnings, or something was not checked, 4 something fai
 			if err != nil {
 				return err
 			}
-			return runPreflight(cmd.Context(), pair, out, cmd.OutOrStdout())
+			return runPreflight(cmd.Context(), pair, out, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	addOutputFlag(cmd, &out)
 	return cmd
 }
 
-func runPreflight(ctx context.Context, pair *config.Pair, out output, stdout io.Writer) error {
-	view, err := newView(pair)
+func runPreflight(ctx context.Context, pair *config.Pair, out output, stdout, stderr io.Writer) error {
+	g, err := newPreflight(pair)
 	if err != nil {
 		return err
 	}
-	g := &preflight{pair: pair, view: view, httpsPort: "443"}
+	quiet := g.waiting.tell(stderr)
 	facts := g.facts(ctx)
+	quiet()
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -37,17 +38,35 @@ func (g *preflight) api(ctx context.Context, config config.Cluster, side *consol
 		side.APIAddress = api.Address()
 		side.OwnAPI, nobody = g.ownAPI(ctx, config, api)
 	}
-	side.Kubernetes = asked(nobody, func() (string, error) { return api.Version(ctx) })
-	side.Flags = asked(nobody, func() (map[string]map[string]string, error) { return api.ServerFlags(ctx) })
-	side.Signers = asked(nobody, func() (f console.SignerFacts, err error) {
-		f.Issuer, f.Keys, err = api.Signers(ctx)
-		return f, err
+	var done sync.WaitGroup // one that hangs costs its patience once
+	done.Go(func() {
+		side.Kubernetes = asked(nobody, func() (string, error) { return api.Version(ctx) })
+		side.Clock = asked(nobody, func() (console.ClockFacts, error) {
+			clock, err := api.Clock(ctx)
+			return console.ClockFacts(clock), err
+		})
 	})
-	side.CRDs = asked(nobody, func() (map[string]console.CRDFacts, error) { return crdFacts(ctx, api) })
-	side.CIDRs = asked(nobody, func() ([]string, error) { return serviceRanges(ctx, api, side.Flags) })
-	side.ClusterIPs = asked(nobody, func() (map[string]console.ServiceFacts, error) { return g.services(ctx, api) })
-	side.PullSecrets = asked(nobody, func() (map[string]string, error) { return api.PullSecrets(ctx) })
-	side.UsedSecrets = asked(nobody, func() ([]string, error) { return api.UsedPullSecrets(ctx) })
+	done.Go(func() {
+		side.Flags = asked(nobody, func() (map[string]map[string]string, error) { return api.ServerFlags(ctx) })
+		side.CIDRs = asked(nobody, func() ([]string, error) { return serviceRanges(ctx, api, side.Flags) })
+	})
+	done.Go(func() {
+		side.Signers = asked(nobody, func() (f console.SignerFacts, err error) {
+			f.Issuer, f.Keys, err = api.Signers(ctx)
+			return f, err
+		})
+	})
+	done.Go(func() {
+		side.CRDs = asked(nobody, func() (map[string]console.CRDFacts, error) { return crdFacts(ctx, api) })
+	})
+	done.Go(func() {
+		side.ClusterIPs = asked(nobody, func() (map[string]console.ServiceFacts, error) { return g.services(ctx, api) })
+	})
+	done.Go(func() {
+		side.PullSecrets = asked(nobody, func() (map[string]string, error) { return api.PullSecrets(ctx) })
+		side.UsedSecrets = asked(nobody, func() ([]string, error) { return api.UsedPullSecrets(ctx) })
+	})
+	done.Wait()
 }
 
 func crdFacts(ctx context.Context, api *kube.API) (map[string]console.CRDFacts, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -33,11 +34,14 @@ type etcdSide struct {
 	err     error
 
 	keys      int64
+	bytes     int64 // of keys and values
+	survey    *survey
 	encrypted map[string]*console.EncryptedValues
 }
 
 func (e *etcdSide) dial(ctx context.Context) {
 	e.encrypted = map[string]*console.EncryptedValues{}
+	e.survey = newSurvey(e.preflight.pair.Access.EqualSecrets)
 	if e.cluster, e.err = dial(ctx, e.config); e.err == nil {
 		e.id, e.err = e.cluster.Identify(ctx, e.preflight.view.Scope.Prefix())
 	}
@@ -79,6 +83,34 @@ func (e *etcdSide) guard(ctx context.Context) console.Found[console.Refusal] {
 	return console.FoundIf(console.Refusal{}, err)
 }
 
+// word is what verify.Attend calls the side here.
+func (e *etcdSide) word() string {
+	if e.primary {
+		return "primary"
+	}
+	return "standby"
+}
+
+// members counts those that vote.
+func (e *etcdSide) members(ctx context.Context) {
+	if e.err != nil {
+		e.facts.Members = console.NotFound[int](oneLine(e.err))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	list, err := e.cluster.Client.MemberList(ctx)
+	n := 0
+	if err == nil {
+		for _, m := range list.Members {
+			if !m.IsLearner {
+				n++
+			}
+		}
+	}
+	e.facts.Members = console.FoundIf(n, err)
+}
+
 func (e *etcdSide) close() {
 	if e.cursor != nil {
 		e.cursor.Close()
@@ -94,8 +126,12 @@ func (e *etcdSide) tally(p *kv.Pair) (in bool, uid string) {
 		return false, ""
 	}
 	e.keys++
+	e.bytes += int64(len(p.Key) + len(p.Value))
 	object, err := e.look(p.Key, p.Value)
 	in = object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out // what cannot be read is there all the same
+	if k, ok := e.preflight.view.Scope.Parse(p.Key); ok {
+		e.survey.see(k, in, func() ([]byte, error) { return e.plain(k.GroupResource(), p.Key, p.Value) })
+	}
 	prefix := encryptionPrefix(p.Value)
 	if prefix == "" || !in && !e.facts.EncryptionGiven { // what is out of scope proves the key as well
 		return in, object.Meta.UID
@@ -142,6 +178,18 @@ func encryptionPrefix(stored []byte) string {
 
 // conclude writes down what was read; err is that of reading both.
 func (e *etcdSide) conclude(err error) {
+	e.survey.ofSide(e.facts, cmp.Or(e.err, err))
+	switch {
+	case e.err != nil:
+		e.facts.Answers = console.FoundIf(oneLine(e.err), nil)
+	case err != nil && strings.HasPrefix(err.Error(), "read the "+e.word()+":"): // it fell silent
+		e.facts.Answers = console.FoundIf(err.Error(), nil)
+	case err != nil:
+		e.facts.Answers = console.NotFound[string](err.Error())
+	default:
+		e.facts.Answers = console.FoundIf("", nil)
+		e.facts.Link.Value.Keys, e.facts.Link.Value.Bytes = e.keys, e.bytes
+	}
 	if e.err != nil || err != nil {
 		why := oneLine(errors.Join(e.err, err))
 		e.facts.Revision, e.facts.Etcd = console.NotFound[kv.Revision](why), console.NotFound[string](why)

@@ -19,10 +19,23 @@ import (
 
 // preflight finds out what console.JudgePreflight judges by.
 type preflight struct {
-	pair      *config.Pair
-	view      *scope.View
-	httpsPort string
-	silence   time.Duration // instead of that of verify.Attend, where not 0
+	pair    *config.Pair
+	view    *scope.View
+	waiting waiting
+	silence time.Duration // instead of that of verify.Attend, where not 0
+
+	httpsPort, etcdPort, apiPort string // at the VIPs
+}
+
+func newPreflight(pair *config.Pair) (*preflight, error) {
+	view, err := newView(pair)
+	if err != nil {
+		return nil, err
+	}
+	if err := wrongSkips(pair); err != nil {
+		return nil, err
+	}
+	return &preflight{pair: pair, view: view, httpsPort: "443", etcdPort: "2379", apiPort: "6443"}, nil
 }
 
 // usualPorts are what an Alauda platform's load balancers pass on.
@@ -31,25 +44,48 @@ var usualPorts = []int{80, 443, 6443, 2379, 11443}
 // facts asks everybody at once. It never fails: what could not be found out is
 // left unknown, with the reason.
 func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
+	access := g.pair.Access
 	f := console.PreflightFacts{
 		Now: time.Now(), Pair: g.pair.Metadata.Name, Prefix: g.pair.Sync.Prefix,
 		Primary: console.PreflightSide{Name: g.pair.Primary.Name, VIP: g.pair.Primary.VIP, EncryptionGiven: g.pair.Primary.Encryption != ""},
 		Standby: console.PreflightSide{Name: g.pair.Standby.Name, VIP: g.pair.Standby.VIP, EncryptionGiven: g.pair.Standby.Encryption != ""},
-		Address: g.pair.Access.Address, Names: g.pair.Access.Names, RegistrySecrets: g.pair.Access.RegistrySecrets,
+		Address: access.Address, AskedFor: g.askedFor(), Names: access.Names, RegistrySecrets: access.RegistrySecrets, EqualSecrets: access.EqualSecrets,
 		SameEncryption: g.pair.Primary.Encryption != "" && g.pair.Standby.Encryption != "" && g.view.Recoder.Same(),
+		Skipped:        g.skipped(),
 	}
-	var done sync.WaitGroup
-	done.Go(func() { g.etcds(ctx, &f) })
-	done.Go(func() { f.Resolved = resolve(ctx, f.Address) })
-	for _, side := range []struct {
+	f.Primary.Address, f.Standby.Address = access.Addresses.Primary, access.Addresses.Standby
+	sides := []struct {
 		config config.Cluster
 		facts  *console.PreflightSide
-	}{{g.pair.Primary, &f.Primary}, {g.pair.Standby, &f.Standby}} {
-		done.Go(func() { g.api(ctx, side.config, side.facts) })
-		done.Go(func() { g.network(ctx, side.facts) })
+	}{{g.pair.Primary, &f.Primary}, {g.pair.Standby, &f.Standby}}
+	var primary, standby *etcdSide
+	var done sync.WaitGroup
+	together := func(what string, ask func()) {
+		done.Go(func() {
+			defer g.waiting.on(what)()
+			ask()
+		})
+	}
+	together("the etcds", func() { primary, standby = g.etcds(ctx, &f) })
+	together("the DNS", func() { f.Resolved = resolve(ctx, f.AskedFor) })
+	if len(access.Checks) > 0 {
+		together("access.checks", func() { f.Checks = g.ownChecks(ctx) })
+	}
+	for _, side := range sides {
+		together("the API server of "+side.config.Name, func() { g.api(ctx, side.config, side.facts) })
+		together("the VIP of "+side.config.Name, func() { g.network(ctx, side.facts) })
+		together("the DNS", func() { side.facts.Resolved = resolve(ctx, concrete(side.facts.Address, access.Names)) })
 	}
 	done.Wait()
-	f.Standby.Floor = g.floor(ctx, f)
+	together("the API servers of "+g.pair.Standby.Name, func() { f.Standby.Floor = g.floor(ctx, f) })
+	together("who answers behind the VIPs", func() {
+		g.behindVIP(ctx, g.pair.Primary, &f.Primary, primary.id)
+		g.behindVIP(ctx, g.pair.Standby, &f.Standby, standby.id)
+	})
+	if _, skipped := f.Skipped["images"]; !skipped {
+		together("registries", func() { f.Images = g.images(ctx, primary.survey, standby.survey, &f) })
+	}
+	done.Wait()
 	return f
 }
 
@@ -75,13 +111,18 @@ func (g *preflight) floor(ctx context.Context, f console.PreflightFacts) console
 }
 
 // etcds reads all keys of both sides, or of the one that answers.
-func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) {
-	p := &etcdSide{preflight: g, config: g.pair.Primary, facts: &f.Primary, primary: true, look: g.view.InPrimary, plain: g.view.Recoder.PlainOfPrimary, recode: g.view.Recoder.Recode}
-	s := &etcdSide{preflight: g, config: g.pair.Standby, facts: &f.Standby, look: g.view.InStandby, plain: g.view.Recoder.PlainOfStandby}
+func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) (p, s *etcdSide) {
+	p = &etcdSide{preflight: g, config: g.pair.Primary, facts: &f.Primary, primary: true, look: g.view.InPrimary, plain: g.view.Recoder.PlainOfPrimary, recode: g.view.Recoder.Recode}
+	s = &etcdSide{preflight: g, config: g.pair.Standby, facts: &f.Standby, look: g.view.InStandby, plain: g.view.Recoder.PlainOfStandby}
 	var done sync.WaitGroup
 	done.Go(func() { p.dial(whole) })
 	done.Go(func() { s.dial(whole) })
 	done.Wait()
+	done.Go(func() { p.members(whole) })
+	done.Go(func() { s.members(whole) })
+	done.Wait()
+	p.link(whole) // one after the other, so that they do not share the way
+	s.link(whole)
 	ctx, end := g.attend(whole, p, s)
 	defer end()
 	done.Go(func() { p.open(ctx) })
@@ -146,6 +187,7 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) {
 	default:
 		f.Only = console.FoundIf(only, nil)
 	}
+	return p, s
 }
 
 // attend ends the context once one of the sides that are read falls silent.

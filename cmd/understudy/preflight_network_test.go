@@ -55,7 +55,7 @@ func TestACertificateLastsAsLongAsItsIntermediate(t *testing.T) {
 			intermediate := root.issue(t, "intermediate", true, days)
 			leaf := intermediate.issue(t, name, false, 60)
 			port := listenTLS(t, "127.0.0.1:0", tls.Certificate{Certificate: [][]byte{leaf.cert.Raw, intermediate.cert.Raw}, PrivateKey: leaf.key})
-			c, err := certificate(t.Context(), "127.0.0.1:"+port, name, nil)
+			c, err := certificate(t.Context(), "127.0.0.1:"+port, name, nil, func() (*x509.CertPool, error) { return nil, nil })
 			if err != nil {
 				t.Fatal(err)
 			}

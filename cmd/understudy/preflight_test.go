@@ -177,11 +177,11 @@ access: {address: platform.example.com, names: [spb.example.com], ports: [%s, %d
 	if err != nil {
 		t.Fatal(err)
 	}
-	view, err := newView(pair)
+	g, err := newPreflight(pair)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &preflight{pair: pair, view: view, httpsPort: port}
+	g.httpsPort = port
 	facts := g.facts(t.Context())
 	if floor := facts.Standby.Floor; !floor.Known || len(floor.Value.Expired)+len(floor.Value.Accepted) != 1 {
 		t.Errorf("the standby's API server was not asked about the floor: %+v", floor)
