@@ -47,6 +47,9 @@ type Check struct {
 	ByResource map[string]map[string]int64 `json:"byResource,omitempty"`
 	// Why says what is wrong with the undecodable keys that are listed.
 	Why map[string]string `json:"why,omitempty"`
+	// Fields says for the differing keys that are listed in which fields, the primary's
+	// value first: "spec.replicas: 3 → 1". Of a Secret without values. Not in a live answer.
+	Fields map[string][]string `json:"fields,omitempty"`
 	// Opaque counts the encrypted values that are equal as bytes, while no
 	// configuration says whether the standby can read them.
 	Opaque int64 `json:"opaque"`
@@ -220,7 +223,7 @@ func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 	}{
 		{c.Missed, "missed", "the primary has them, the standby does not"},
 		{c.Surplus, "surplus", "the standby has them, the primary does not"},
-		{c.Differing, "differing", "another object on each side"},
+		{c.Differing, "differing", "the primary's value → the standby's"},
 		{c.Undecodable, "undecodable", "a value cannot be read"},
 	} {
 		if kind.Count == 0 {
@@ -238,6 +241,9 @@ func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 			fmt.Fprintf(b, "  %s  %s\n", name, key)
 			if why := c.Why[key]; why != "" {
 				fmt.Fprintf(b, "      %s\n", why)
+			}
+			for _, field := range c.Fields[key] {
+				fmt.Fprintf(b, "      %s\n", field)
 			}
 		}
 		if more := kind.Count - int64(len(kind.Keys.Keys)); more > 0 && len(kind.Keys.Keys) > 0 {

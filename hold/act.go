@@ -139,7 +139,7 @@ func candidate(view *scope.View, gr string, p kv.Pair) (Item, bool) {
 	if plain, err := plainOf(view, p.Key, p.Value); err == nil {
 		item.meta, _ = registry.ReadMeta(plain)
 		if held, _, err := view.Holds.Apply(gr, plain); err == nil {
-			item.Patch = differences(gr, plain, held)
+			item.Patch = registry.Differences(gr, plain, held)
 		}
 	}
 	return item, true

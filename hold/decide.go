@@ -3,15 +3,9 @@ package hold
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"maps"
-	"reflect"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 )
@@ -102,64 +96,6 @@ func apply(view *scope.View, key string, record, object *kv.Pair) write {
 func isOf(view *scope.View, key string, record *kv.Pair, object scope.Object) bool {
 	was, err := view.InStandby(key, record.Value)
 	return err == nil && was.Meta.UID == object.Meta.UID
-}
-
-// differences says field by field what makes b out of a. Of a Secret it names
-// the fields alone: what is in them, or in a copy of them in an annotation, is
-// nobody's to read here.
-func differences(gr string, a, b []byte) []string {
-	before, err1 := registry.ReadFields(a)
-	after, err2 := registry.ReadFields(b)
-	if err1 != nil || err2 != nil {
-		return []string{}
-	}
-	out := []string{}
-	compare(&out, "", map[string]any(before), map[string]any(after))
-	if gr == "secrets" {
-		for i := range out {
-			out[i], _, _ = strings.Cut(out[i], ": ")
-		}
-	}
-	return out
-}
-
-func compare(out *[]string, path string, before, after map[string]any) {
-	names := map[string]bool{}
-	for _, m := range []map[string]any{before, after} {
-		for name := range m {
-			names[name] = true
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		was, is := before[name], after[name]
-		if reflect.DeepEqual(was, is) {
-			continue
-		}
-		at := strings.TrimPrefix(path+"."+name, ".")
-		a, aMap := was.(map[string]any)
-		b, bMap := is.(map[string]any)
-		if (aMap || was == nil) && (bMap || is == nil) && (aMap || bMap) {
-			compare(out, at, a, b)
-			continue
-		}
-		*out = append(*out, fmt.Sprintf("%s: %s → %s", at, short(was), short(is)))
-	}
-}
-
-// short is a value on part of a line.
-func short(v any) string {
-	if v == nil {
-		return "none"
-	}
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return "?"
-	}
-	text := []rune(string(raw))
-	if len(text) > 40 {
-		return string(text[:39]) + "…"
-	}
-	return string(text)
 }
 
 func checkpointTime(raw []byte) (time.Time, bool) {

@@ -173,7 +173,7 @@ func newItem(view *scope.View, record, object *kv.Pair) Item {
 	item.claim = claimOf(view, parsed.GroupResource(), original)
 	held, changes, err := view.Holds.Apply(parsed.GroupResource(), original)
 	if err == nil && changes {
-		item.Patch = differences(parsed.GroupResource(), original, held)
+		item.Patch = registry.Differences(parsed.GroupResource(), original, held)
 	}
 	item.State, err = judge(view, parsed.GroupResource(), original, record, object)
 	if err != nil {

@@ -17,6 +17,9 @@ type Step struct {
 	Delete bool   `json:"delete"`          // or else write the primary's object
 	Leave  string `json:"leave,omitempty"` // why nothing can be done
 	Bytes  int    `json:"bytes,omitempty"` // of the primary's value
+	// Fields are those in which the two sides differ, "spec.replicas: 3 → 1": the
+	// primary's value, then the standby's.
+	Fields []string `json:"fields,omitempty"`
 
 	meta registry.Meta
 }
@@ -62,6 +65,30 @@ func MakePlan(ctx context.Context, sides Sides, view *scope.View, report Report)
 	slices.Reverse(deletes)
 	plan.Steps = append(plan.Steps, deletes...)
 	return plan, nil
+}
+
+// OwnersOf leaves out the steps of a part of a repair that would write objects whose
+// owners are missed and are not in it: the standby's garbage collector would delete
+// them again. missed are all keys that the standby lacks.
+func (p *Plan) OwnersOf(view *scope.View, missed []string) {
+	absent := map[string]bool{}
+	for _, key := range missed {
+		absent[key] = true
+	}
+	for _, s := range p.Steps {
+		delete(absent, s.Key)
+	}
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		for _, o := range s.meta.Owners {
+			places, _ := view.Scope.OwnerKeys(s.Key, o)
+			for _, place := range places {
+				if absent[place] && !s.Delete && s.Leave == "" {
+					s.Leave = "its owner is missed too, and without it the standby would delete the object again; repair both: " + place
+				}
+			}
+		}
+	}
 }
 
 func planSteps(ctx context.Context, sides Sides, view *scope.View, report Report, kinds ...Kind) (steps []Step, err error) {
@@ -110,6 +137,9 @@ func planStep(view *scope.View, kind Kind, key string, primary, standby *kv.Pair
 		return step
 	}
 	step.meta = want.Meta
+	if kind == Differing {
+		step.Fields = differingFields(view, key, primary, standby)
+	}
 	if want.Meta.Deleting && kind == Differing && standby != nil {
 		if have, err := view.InStandby(key, standby.Value); err == nil && !have.Meta.Deleting {
 			step.Leave = "the primary is deleting it; a repair marks nothing for deletion: where that is meant, delete it through the standby's API server"

@@ -2,6 +2,8 @@ package verify
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,6 +80,8 @@ type Report struct {
 	ByResource map[string]map[Kind]int64 `json:"byResource,omitempty"`
 	// Why tells for the listed undecodable keys what is wrong with them.
 	Why map[string]string `json:"why,omitempty"`
+	// Fields tells for the listed differing keys in which fields; see Explain.
+	Fields map[string][]string `json:"fields,omitempty"`
 
 	// Opaque counts the keys that are encrypted and equal as bytes, while no
 	// configuration says whether the standby can read them.
@@ -105,6 +109,29 @@ func (r *Report) Of(k Kind) *Keys {
 		return &r.Undecodable
 	}
 	panic(fmt.Sprintf("verify: no such kind of difference: %q", k))
+}
+
+// Restrict gives the report of some kinds and keys alone, and those of the keys that
+// it does not have; none stands for all kinds, or all keys. Its counts are of what it lists.
+func (r Report) Restrict(kinds []Kind, keys []string) (restricted Report, equal []string) {
+	left := map[string]bool{}
+	for _, key := range keys {
+		left[key] = true
+	}
+	for _, kind := range Kinds {
+		list := Keys{Keys: []string{}}
+		for _, key := range r.Of(kind).Keys {
+			if len(keys) == 0 || left[key] {
+				delete(left, key)
+				if len(kinds) == 0 || slices.Contains(kinds, kind) {
+					list.Keys = append(list.Keys, key)
+				}
+			}
+		}
+		list.Count = int64(len(list.Keys))
+		*r.Of(kind) = list
+	}
+	return r, slices.Sorted(maps.Keys(left))
 }
 
 // Differences is how many keys differ, of all kinds.

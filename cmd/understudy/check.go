@@ -74,7 +74,11 @@ func runCheck(ctx context.Context, pair *config.Pair, opts checkOptions, stdout,
 	if err != nil {
 		return &remedy.Error{Op: "compare both sides", Err: err, Remedy: "understudy status says which side does not answer"}
 	}
+	unexplained := verify.Explain(ctx, s.clients(), view, &found)
 	check := consoleCheck(found)
+	if unexplained != nil {
+		check.Notes = append(check.Notes, "not looked at, in which fields objects differ: "+oneLine(unexplained))
+	}
 	stands, err := readStandstill(ctx, s.standby.Client, describer(view))
 	if err != nil {
 		check.Notes = append(check.Notes, "not checked, whether the breaker has stopped replication: "+oneLine(err))

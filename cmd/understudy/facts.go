@@ -14,7 +14,7 @@ func consoleCheck(r verify.Report) console.Check {
 		SourceRevision: r.SourceRevision, StandbyRevision: r.StandbyRevision, Compared: r.Compared,
 		Missed: console.Keys(r.Missed), Surplus: console.Keys(r.Surplus),
 		Differing: console.Keys(r.Differing), Undecodable: console.Keys(r.Undecodable),
-		Why: r.Why, Opaque: r.Opaque, Pending: r.Pending, Notes: r.Notes,
+		Why: r.Why, Fields: r.Fields, Opaque: r.Opaque, Pending: r.Pending, Notes: r.Notes,
 		Time: r.Started, TookSeconds: r.Took.Seconds(),
 	}
 	for resource, kinds := range r.ByResource {

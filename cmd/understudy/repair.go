@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ import (
 
 type repairOptions struct {
 	apply, yes bool
+	only       []string // kinds of differences; nil = all
+	keys       []string // nil = all that differ
 	limit      int
 	output     output
 }
@@ -29,11 +32,12 @@ type repairOptions struct {
 func newRepairCmd(app *app) *cobra.Command {
 	var opts repairOptions
 	cmd := &cobra.Command{
-		Use:   "repair",
+		Use:   "repair [KEY...]",
 		Short: "Make the standby equal again where a check finds that it is not",
 		Long: `Compares both sides, then shows what would be done: missed and differing keys are
 written from the primary, surplus keys are deleted from the standby. With --apply
-it is done. The primary is only read.
+it is done. The primary is only read. With KEYs, as check lists them, or --only, the
+rest stays as it is.
 
 A daemon may run meanwhile: every transaction is refused where the replication
 moved, and tried again. Keys that change on the standby between the comparison
@@ -42,8 +46,14 @@ and the repair are left alone.
 Exit status: 0 nothing was or is left to repair, or the plan was shown, 1 could
 not compare, 4 refused, 5 the replication left no moment free, 6 some keys are
 left as they were, 7 outcome unknown, 8 etcd refuses the user.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, keys []string) error {
+			opts.keys = keys
+			for _, kind := range opts.only {
+				if !slices.Contains(verify.Kinds, verify.Kind(kind)) {
+					return usageError(cmd, fmt.Errorf("--only %s: it takes missed, surplus, differing and undecodable, with commas between", kind))
+				}
+			}
 			if opts.limit < 0 {
 				return usageError(cmd, fmt.Errorf("--limit %d: it must be a number from 0 (all) on", opts.limit))
 			}
@@ -59,9 +69,19 @@ left as they were, 7 outcome unknown, 8 etcd refuses the user.`,
 	}
 	cmd.Flags().BoolVar(&opts.apply, "apply", false, "do it, instead of showing what would be done")
 	cmd.Flags().BoolVar(&opts.yes, "yes", false, "do not ask")
+	cmd.Flags().StringSliceVar(&opts.only, "only", nil, "repair only `KINDS` of differences: missed,surplus,differing,undecodable")
 	cmd.Flags().IntVar(&opts.limit, "limit", 100, "list at most `N` keys, 0 = all; all are repaired")
 	addOutputFlag(cmd, &opts.output)
 	return cmd
+}
+
+// again is the command that does what this one shows.
+func (o repairOptions) again() string {
+	words := []string{"understudy repair --apply"}
+	if len(o.only) > 0 {
+		words = append(words, "--only "+strings.Join(o.only, ","))
+	}
+	return strings.Join(append(words, o.keys...), " ")
 }
 
 func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -90,16 +110,19 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 	} else if release != nil && opts.apply {
 		return &remedy.Error{Op: "repair", Err: errors.New(release.String()), Remedy: release.Remedy(), Code: remedy.Refused}
 	}
-	plan, err := planRepair(ctx, s, view, stderr)
+	plan, equal, err := planRepair(ctx, s, view, opts, stderr)
 	if err != nil {
 		return blameBreaker(ctx, s, view, err)
 	}
-	shown := repairReport{plan: plan, view: view, standby: pair.Standby.Name, Steps: limited(plan.Steps, opts.limit),
+	shown := repairReport{plan: plan, view: view, standby: pair.Standby.Name, again: opts.again(), Steps: limited(plan.Steps, opts.limit),
 		SourceRevision: int64(plan.Report.SourceRevision), StandbyRevision: int64(plan.Report.StandbyRevision)}
 	shown.Writes, shown.Deletes = plan.Work()
 	shown.Left = len(plan.Steps) - shown.Writes - shown.Deletes
 	if shown.Notes, err = repairNotes(ctx, s, view, shown.Deletes); err != nil {
 		return err
+	}
+	for _, key := range equal {
+		shown.Notes = append(shown.Notes, key+" does not differ, or takes no part; understudy config explain says which")
 	}
 	if !opts.apply || shown.Writes+shown.Deletes == 0 {
 		if err := opts.output.write(stdout, shown); err != nil {
@@ -159,15 +182,23 @@ func leftover(some bool) error {
 	return nil
 }
 
-func planRepair(ctx context.Context, s *sides, view *scope.View, stderr io.Writer) (verify.Plan, error) {
+// planRepair also gives those of the keys asked for that are equal on both sides.
+func planRepair(ctx context.Context, s *sides, view *scope.View, opts repairOptions, stderr io.Writer) (plan verify.Plan, equal []string, err error) {
 	found, err := verify.Run(ctx, s.clients(), view, verify.Options{Progress: tellEvery(stderr, plainEvery)})
 	if err != nil {
-		return verify.Plan{}, &remedy.Error{Op: "compare both sides", Err: err, Remedy: "understudy status says which side does not answer"}
+		return plan, nil, &remedy.Error{Op: "compare both sides", Err: err, Remedy: "understudy status says which side does not answer"}
 	}
 	if found.Verdict == verify.Unknown {
-		return verify.Plan{}, &remedy.Error{Op: "compare both sides", Err: errors.New(found.Reason), Remedy: found.Hint}
+		return plan, nil, &remedy.Error{Op: "compare both sides", Err: errors.New(found.Reason), Remedy: found.Hint}
 	}
-	return verify.MakePlan(ctx, s.clients(), view, found)
+	var kinds []verify.Kind
+	for _, kind := range opts.only {
+		kinds = append(kinds, verify.Kind(kind))
+	}
+	part, equal := found.Restrict(kinds, opts.keys)
+	plan, err = verify.MakePlan(ctx, s.clients(), view, part)
+	plan.OwnersOf(view, found.Missed.Keys)
+	return plan, equal, err
 }
 
 func limited(steps []verify.Step, limit int) []verify.Step {
@@ -191,6 +222,7 @@ type repairReport struct {
 	plan    verify.Plan
 	view    *scope.View
 	standby string
+	again   string
 }
 
 func (r repairReport) writeTable(w io.Writer) error {
@@ -213,6 +245,10 @@ func (r repairReport) writeTable(w io.Writer) error {
 
 func (r repairReport) writePlan(b *strings.Builder, describe console.Describe) {
 	if len(r.plan.Steps) == 0 {
+		if r.again != (repairOptions{}).again() {
+			b.WriteString("nothing to repair of what was asked for\n")
+			return
+		}
 		b.WriteString("nothing to repair: both sides are equal as of the checkpoint\n")
 		return
 	}
@@ -228,13 +264,16 @@ func (r repairReport) writePlan(b *strings.Builder, describe console.Describe) {
 		if s.Leave != "" {
 			fmt.Fprintf(b, "        %s\n", s.Leave)
 		}
+		for _, field := range s.Fields {
+			fmt.Fprintf(b, "        %s\n", field)
+		}
 	}
 	if more := len(r.plan.Steps) - len(r.Steps); more > 0 {
 		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
 	}
 	fmt.Fprintf(b, "\nwould write %d keys to %s and delete %d; %d are left. Nothing was changed.\n", r.Writes, r.standby, r.Deletes, r.Left)
 	if r.Writes+r.Deletes > 0 {
-		b.WriteString("do it: understudy repair --apply\n")
+		b.WriteString("do it: " + r.again + "\n")
 	}
 }
 
