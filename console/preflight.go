@@ -181,6 +181,9 @@ type Preflight struct {
 	Time  time.Time              `json:"time"`
 	Count map[PreflightState]int `json:"count"`
 	Lines []PreflightLine        `json:"lines"`
+
+	Before  *time.Time        `json:"before,omitempty"`  // the last one, where it is known
+	Changes []PreflightChange `json:"changes,omitempty"` // since then
 }
 
 // preflightStates that count, from the best to the worst.
@@ -240,6 +243,7 @@ func (p Preflight) WriteText(w io.Writer, style Style) error {
 			}
 		}
 	}
+	p.writeChanges(&b)
 	fmt.Fprintf(&b, "\n%s\n", p.conclusion())
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -34,6 +34,8 @@ const (
 	OperatorKey = Root + "operator"
 	// ReportKey holds the daemon's last report.
 	ReportKey = Root + "report"
+	// PreflightKey holds the last preflight of a pair. Nothing reads it but the next.
+	PreflightKey = Root + "preflight"
 )
 
 // Phase says what a checkpoint promises.
