@@ -206,10 +206,12 @@ type Hold struct {
 
 // HeldObjects are the objects of some resources, and what makes them inert.
 type HeldObjects struct {
-	// The resources, each as plural.group ("deployments.apps"), without patterns.
+	// The resources, each as plural.group ("deployments.apps"); *.group is all of a group and of its subgroups, and "*" every custom resource, with when.
 	Resources []string `yaml:"resources" required:"true" format:"nonempty"`
-	// JSON merge patch (RFC 7386) that is laid over each object, such as {spec: {paused: true}}; {} takes back the holds before it.
+	// JSON merge patch (RFC 7386) that is laid over each object, such as {spec: {paused: true}}; of metadata it may set annotations and labels. {} takes back the holds before it.
 	Patch Patch `yaml:"patch" required:"true"`
+	// Only objects that are like this, such as {spec: {type: LoadBalancer}}. null is a field that is not there; of a list and of a mapping what is named must be there, so {} is any mapping.
+	When Patch `yaml:"when,omitempty"`
 }
 
 // Workload is a Deployment, or several, by name or by selector.

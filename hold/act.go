@@ -106,18 +106,15 @@ func Candidates(ctx context.Context, standby *clientv3.Client, view *scope.View,
 		return !own[p.Key] && (checkpoint.Phase != sink.Streaming || p.CreateRevision <= checkpoint.Revision)
 	}
 	items := []Item{}
-	for _, gr := range view.Holds.Resources() {
-		for _, dir := range view.Scope.Directories(gr) {
-			err := source.Each(ctx, standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
-				if item, ok := candidate(view, gr, p); ok && replicated(p) {
-					items = append(items, item)
-				}
-				return nil
-			})
-			if err != nil {
-				return nil, fmt.Errorf("read the %s: %w", gr, err)
-			}
+	begin, end := view.Range()
+	err = source.Each(ctx, standby, begin, end, 0, func(p kv.Pair) error {
+		if item, ok := candidate(view, p); ok && replicated(p) {
+			items = append(items, item)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what is to be held: %w", err)
 	}
 	if cluster != "" {
 		belongs, err := hangsOn(ctx, standby, view, cluster, 0, nil)
@@ -129,12 +126,13 @@ func Candidates(ctx context.Context, standby *clientv3.Client, view *scope.View,
 	return items, nil
 }
 
-func candidate(view *scope.View, gr string, p kv.Pair) (Item, bool) {
+func candidate(view *scope.View, p kv.Pair) (Item, bool) {
 	w := apply(view, p.Key, nil, &p)
 	if w.value == nil && w.leave == "" {
 		return Item{}, false
 	}
 	parsed, _ := view.Scope.Parse(p.Key) // apply has done so
+	gr := parsed.GroupResource()
 	item := Item{Key: p.Key, Kind: registry.Kind(gr), Namespace: parsed.Namespace, Name: parsed.Name, Patch: []string{}, Why: w.leave}
 	if plain, err := plainOf(view, p.Key, p.Value); err == nil {
 		item.meta, _ = registry.ReadMeta(plain)

@@ -107,6 +107,8 @@ func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
 	switch {
 	case !o.In || !v.Holds.Concerns(parsed.GroupResource()):
 		return o, nil
+	case o.Opaque && !v.Holds.Names(parsed.GroupResource()):
+		return o, nil // copied as it is, like everything that nobody here can read
 	case o.Opaque:
 		return o, fmt.Errorf("%s (%s): %w", key, parsed, ErrCannotHold)
 	}

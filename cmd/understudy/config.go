@@ -147,9 +147,9 @@ type explanation struct {
 
 // heldBy is one hold of an object.
 type heldBy struct {
-	Patch  json.RawMessage `json:"patch"`
-	Unless string          `json:"unless,omitempty"` // JSON pointer: not where the object has it
-	From   string          `json:"from"`
+	Patch json.RawMessage `json:"patch"`
+	When  json.RawMessage `json:"when,omitempty"` // what an object looks like that is held; absent = any
+	From  string          `json:"from"`
 }
 
 // localOf is one local field of an object.
@@ -173,7 +173,7 @@ func explain(v *scope.View, key string) explanation {
 			return out
 		}
 		for _, h := range v.Holds.Of(k.GroupResource()) {
-			out.Held = append(out.Held, heldBy{h.Patch, strings.Join(append([]string{""}, h.Unless...), "/"), h.Origin})
+			out.Held = append(out.Held, heldBy{h.Patch, h.When, h.Origin})
 		}
 		for _, l := range v.Locals.Of(k.GroupResource()) {
 			out.Local = append(out.Local, localOf{l.Fields[0], l.Types, l.Origin})
@@ -182,11 +182,11 @@ func explain(v *scope.View, key string) explanation {
 	return out
 }
 
-func unless(pointer string) string {
-	if pointer == "" {
+func onlyWhen(when json.RawMessage) string {
+	if when == nil {
 		return ""
 	}
-	return " unless it has " + pointer
+	return " where it is like " + string(when)
 }
 
 func (e explanation) writeTable(w io.Writer) error {
@@ -201,7 +201,7 @@ func (e explanation) writeTable(w io.Writer) error {
 		line([]string{"overruled", ""}[min(i, 1)], r)
 	}
 	for i, h := range e.Held {
-		line([]string{"held by", ""}[min(i, 1)], fmt.Sprintf("%s%s (%s)", h.Patch, unless(h.Unless), h.From))
+		line([]string{"held by", ""}[min(i, 1)], fmt.Sprintf("%s%s (%s)", h.Patch, onlyWhen(h.When), h.From))
 	}
 	for i, l := range e.Local {
 		of := ""

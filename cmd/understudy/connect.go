@@ -74,7 +74,11 @@ func newHolds(p *config.Pair) (*scope.Holds, error) {
 		all = scope.DefaultHolds(p.Sync.Profile)
 	}
 	for _, h := range p.Hold.Objects {
-		all = append(all, scope.Hold{Resources: h.Resources, Patch: json.RawMessage(h.Patch)})
+		hold := scope.Hold{Resources: h.Resources, Patch: json.RawMessage(h.Patch)}
+		if h.When != "" {
+			hold.When = json.RawMessage(h.When)
+		}
+		all = append(all, hold)
 	}
 	holds, err := scope.NewHolds(all)
 	return holds, wrongRule(p, "hold", err)

@@ -1,0 +1,207 @@
+package scope
+
+import "encoding/json"
+
+// Preset is what makes one system's objects inert: the field or annotation that
+// its controllers look at.
+type Preset struct {
+	Name   string
+	Holds  []Hold
+	Why    string // what would happen on a standby otherwise
+	Source string // where its controllers are told to look
+}
+
+const (
+	heldName = "understudy.dev/held"
+	// nothing is the rule of an admission policy that leaves out everything.
+	nothing = `"excludeResourceRules":[{"apiGroups":["*"],"apiVersions":["*"],"operations":["*"],"resources":["*/*"]}]`
+)
+
+// Presets are the holds of the profiles for a standby whose controllers run. A
+// row belongs here where a second cluster that acts on the same object creates,
+// changes or destroys something that the primary still owns, or undoes other holds.
+var Presets = []Preset{
+	{
+		Name: "workloads",
+		Holds: []Hold{
+			set(`{"spec":{"replicas":0}}`, "deployments.apps", "statefulsets.apps", "replicationcontrollers"),
+			// It has no replicas.
+			set(`{"spec":{"template":{"spec":{"nodeSelector":{"understudy.dev/held":"true"}}}}}`, "daemonsets.apps"),
+			set(`{"spec":{"suspend":true}}`, "cronjobs.batch", "jobs.batch"),
+		},
+		Why: "a second set of Pods", Source: "k8s.io/api/apps/v1, batch/v1",
+	},
+	{
+		Name: "volumes",
+		Holds: []Hold{
+			// The standby's controllers reclaim a volume whose claim they do not find, and what it stands for.
+			set(`{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`, "persistentvolumes"),
+			// They bind a free one to a claim of the standby's own. One that is kept for a claim that nobody makes stays free.
+			set(`{"spec":{"claimRef":{"apiVersion":"v1","kind":"PersistentVolumeClaim","name":"held","namespace":"understudy-held"}}}`, "persistentvolumes").
+				where(`{"spec":{"claimRef":null}}`),
+		},
+		Why: "the primary's storage is deleted, or given to a claim of the standby's", Source: "pkg/controller/volume/persistentvolume of k8s.io/kubernetes",
+	},
+	{
+		// A class that no controller has, and no finalizer: docs/holds.md says why not the type.
+		Name: "load balancers",
+		Holds: []Hold{
+			set(`{"metadata":{"finalizers":null},"spec":{"loadBalancerClass":"understudy.dev/held"},"status":{"loadBalancer":{"ingress":null}}}`, "services").
+				where(`{"spec":{"type":"LoadBalancer"}}`),
+			set(`{"metadata":{"finalizers":null}}`, "services").where(`{"metadata":{"finalizers":["service.kubernetes.io/load-balancer-cleanup"]}}`),
+			set(`{"metadata":{"finalizers":null}}`, "services").where(`{"metadata":{"finalizers":["service.k8s.aws/resources"]}}`),
+		},
+		Why:    "the cloud's load balancer is named after the Service's UID: the primary's is pointed at the standby's nodes, or deleted",
+		Source: "wantsLoadBalancer, needsCleanup in controllers/service of k8s.io/cloud-provider",
+	},
+	{
+		Name: "admission policies",
+		Holds: []Hold{
+			set(`{"spec":{"matchConstraints":{`+nothing+`}}}`, "validatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicies.admissionregistration.k8s.io"),
+			set(`{"spec":{"matchResources":{`+nothing+`}}}`, "validatingadmissionpolicybindings.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io"),
+		},
+		Why:    "the standby's writes are judged by them: one whose parameters are not there denies all that it matches",
+		Source: "pkg/admission/plugin/policy of k8s.io/apiserver",
+	},
+	{
+		// Pausing a Cluster pauses what hangs on it; a ClusterResourceSet looks at its own annotation only.
+		Name: "Cluster API",
+		Holds: []Hold{
+			set(`{"spec":{"paused":true}}`, "clusters.cluster.x-k8s.io"),
+			annotate("cluster.x-k8s.io/paused", "true", "clusterresourcesets.addons.cluster.x-k8s.io"),
+		},
+		Why: "machines are created, replaced and deleted twice", Source: "util/paused of sigs.k8s.io/cluster-api",
+	},
+	{
+		Name:  "Metal3",
+		Holds: []Hold{annotate("baremetalhost.metal3.io/paused", heldName, "baremetalhosts.metal3.io")},
+		Why:   "two operators switch, inspect and clean the same servers", Source: "PausedAnnotation in apis/metal3.io of metal3-io/baremetal-operator",
+	},
+	{
+		// Managed resources and composites have any group; these fields are theirs alone.
+		Name: "Crossplane",
+		Holds: []Hold{
+			annotate("crossplane.io/paused", "true", "*").where(`{"spec":{"forProvider":{}}}`),
+			annotate("crossplane.io/paused", "true", "*").where(`{"spec":{"compositionRef":{}}}`),
+			annotate("crossplane.io/paused", "true", "*").where(`{"spec":{"crossplane":{"compositionRef":{}}}}`),
+			annotate("crossplane.io/paused", "true", "*.pkg.crossplane.io"),
+		},
+		Why: "cloud resources are created and changed twice", Source: "docs.crossplane.io, Pause a managed resource, Pause a composite resource",
+	},
+	{
+		Name:  "Azure Service Operator",
+		Holds: []Hold{annotate("serviceoperator.azure.com/reconcile-policy", "skip", "*.azure.com")},
+		Why:   "as Crossplane's", Source: "azure.github.io/azure-service-operator, Annotations",
+	},
+	{
+		Name: "Hive, HyperShift",
+		Holds: []Hold{
+			annotate("hive.openshift.io/reconcile-pause", "true", "clusterdeployments.hive.openshift.io"),
+			set(`{"spec":{"pausedUntil":"true"}}`, "hostedclusters.hypershift.openshift.io", "nodepools.hypershift.openshift.io"),
+		},
+		Why: "clusters are installed, hibernated and destroyed twice", Source: "openshift/hive, openshift/hypershift api/hypershift/v1beta1",
+	},
+	{
+		Name:  "KubeVirt",
+		Holds: []Hold{set(`{"spec":{"running":null,"runStrategy":"Halted"}}`, "virtualmachines.kubevirt.io"), set(`{"spec":{"replicas":0}}`, "virtualmachineinstancereplicasets.kubevirt.io", "virtualmachinepools.pool.kubevirt.io")},
+		Why:   "a second virtual machine on the same disk", Source: "kubevirt.io user guide, Run strategies",
+	},
+	{
+		// GitOps writes what stands in the repository, and so undoes other holds.
+		Name: "Flux",
+		Holds: []Hold{
+			set(`{"spec":{"suspend":true}}`, "kustomizations.kustomize.toolkit.fluxcd.io", "helmreleases.helm.toolkit.fluxcd.io",
+				"imageupdateautomations.image.toolkit.fluxcd.io", "terraforms.infra.contrib.fluxcd.io"),
+			annotate("fluxcd.controlplane.io/reconcile", "disabled", "*.fluxcd.controlplane.io"),
+		},
+		Why: "held objects are written anew as they stand in the repository; image automation commits twice", Source: "fluxcd.io, Kustomization, HelmRelease, suspend; fluxoperator.dev",
+	},
+	{
+		// The controller of ApplicationSets would take the annotation off the Applications that it has made.
+		Name: "Argo",
+		Holds: []Hold{
+			annotate("argocd.argoproj.io/skip-reconcile", "true", "applications.argoproj.io"),
+			set(`{"spec":{"syncPolicy":{"applicationsSync":"create-only"}}}`, "applicationsets.argoproj.io"),
+			set(`{"spec":{"suspend":true}}`, "cronworkflows.argoproj.io", "workflows.argoproj.io"),
+			set(`{"spec":{"replicas":0}}`, "rollouts.argoproj.io"),
+		},
+		Why: "as Flux's; workflows run twice", Source: "argo-cd.readthedocs.io, Skip Application Reconcile, Controlling Resource Modification",
+	},
+	{
+		Name:  "Fleet",
+		Holds: []Hold{set(`{"spec":{"paused":true}}`, "gitrepos.fleet.cattle.io", "bundles.fleet.cattle.io")},
+		Why:   "bundles are deployed from two sides", Source: "pkg/apis/fleet.cattle.io/v1alpha1 of rancher/fleet",
+	},
+	{
+		Name:  "KEDA",
+		Holds: []Hold{annotate("autoscaling.keda.sh/paused", "true", "scaledobjects.keda.sh", "scaledjobs.keda.sh")},
+		Why:   "held workloads are scaled up", Source: "keda.sh, Pause autoscaling",
+	},
+	{
+		Name: "Velero",
+		Holds: []Hold{
+			set(`{"spec":{"paused":true}}`, "schedules.velero.io"),
+			// Its garbage collection deletes backups of which it thinks that they have expired.
+			set(`{"spec":{"accessMode":"ReadOnly"}}`, "backupstoragelocations.velero.io"),
+		},
+		Why: "two clusters write to one store, and one deletes the other's backups", Source: "velero.io, Schedule, BackupStorageLocation",
+	},
+	{
+		Name:  "VolSync",
+		Holds: []Hold{set(`{"spec":{"paused":true}}`, "replicationsources.volsync.backube", "replicationdestinations.volsync.backube")},
+		Why:   "volumes are copied over each other", Source: "api/v1alpha1 of backube/volsync",
+	},
+	{
+		Name:  "Open Cluster Management",
+		Holds: []Hold{set(`{"spec":{"paused":true}}`, "backupschedules.cluster.open-cluster-management.io")},
+		Why:   "a passive hub writes over the backups of the active one", Source: "stolostron/cluster-backup-operator, BackupSchedule",
+	},
+	{
+		Name: "CloudNativePG",
+		Holds: []Hold{
+			annotate("cnpg.io/reconciliationLoop", "disabled", "clusters.postgresql.cnpg.io"),
+			set(`{"spec":{"suspend":true}}`, "scheduledbackups.postgresql.cnpg.io"),
+		},
+		Why: "a second database archives into the same store", Source: "cloudnative-pg.io, Failure modes, Disabling reconciliation",
+	},
+	{
+		// StrimziPodSets look at no annotation; without Pods in it, one makes none.
+		Name: "Strimzi",
+		Holds: []Hold{
+			annotate("strimzi.io/pause-reconciliation", "true", "*.kafka.strimzi.io"),
+			set(`{"spec":{"pods":[]}}`, "strimzipodsets.core.strimzi.io"),
+		},
+		Why: "a second set of brokers, and topics changed twice", Source: "strimzi.io, Pausing reconciliation of custom resources; strimzi-kafka-operator issue 10042",
+	},
+	{
+		Name: "other databases and queues",
+		Holds: []Hold{
+			label("rabbitmq.com/pauseReconciliation", "true", "rabbitmqclusters.rabbitmq.com"),
+			annotate("eck.k8s.elastic.co/managed", "false", "*.k8s.elastic.co"),
+			set(`{"spec":{"pause":true}}`, "perconaxtradbclusters.pxc.percona.com", "perconaservermongodbs.psmdb.percona.com", "perconapgclusters.pgv2.percona.com"),
+		},
+		Why: "their operators make Pods beside held StatefulSets", Source: "rabbitmq.com, Pause reconciliation; elastic.co, Exclude resources from reconciliation; docs.percona.com, pause",
+	},
+	{
+		Name:  "scheduler extenders",
+		Holds: []Hold{set(`{"webhooks":[]}`, "kubeschedulerwebhookconfigurations.deckhouse.io")},
+		Why:   "with failurePolicy Fail and no backend the standby's scheduler places no Pod any more", Source: "deckhouse.io, control-plane-manager, KubeSchedulerWebhookConfiguration",
+	},
+}
+
+func set(patch string, resources ...string) Hold {
+	return Hold{Resources: resources, Patch: json.RawMessage(patch)}
+}
+
+func annotate(name, value string, resources ...string) Hold {
+	return set(`{"metadata":{"annotations":{"`+name+`":"`+value+`"}}}`, resources...)
+}
+
+func label(name, value string, resources ...string) Hold {
+	return set(`{"metadata":{"labels":{"`+name+`":"`+value+`"}}}`, resources...)
+}
+
+func (h Hold) where(when string) Hold {
+	h.When = json.RawMessage(when)
+	return h
+}
