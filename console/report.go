@@ -53,6 +53,8 @@ type Report struct {
 
 	Held      *int64 `json:"held,omitempty"`      // objects that are held on the standby; nil: unknown
 	HoldError string `json:"holdError,omitempty"` // why workloads of the standby are not kept at zero
+	// PrimaryItself are objects that describe the primary itself, each with the reason.
+	PrimaryItself []string `json:"primaryItself,omitempty"`
 
 	LastCheck *Summary            `json:"lastCheck,omitempty"` // nil: none yet
 	Live      *Summary            `json:"live,omitempty"`      // the live account; nil: none

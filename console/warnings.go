@@ -25,6 +25,17 @@ var warnings = []func(Facts) []string{
 		}
 		return nil
 	},
+	func(f Facts) (out []string) {
+		if f.speaks() {
+			for i, text := range f.Report.PrimaryItself {
+				if i == 3 {
+					return append(out, fmt.Sprintf("%d more objects describe the primary itself: understudy simulate", len(f.Report.PrimaryItself)-i))
+				}
+				out = append(out, "describes the primary itself, and stays held until hold release --self-managed names it: "+text)
+			}
+		}
+		return out
+	},
 	func(f Facts) []string {
 		if f.speaks() && f.Report.HoldError != "" {
 			return []string{"workloads of the standby may have Pods that hold.workloads keeps at zero: " + f.Report.HoldError}

@@ -37,6 +37,7 @@ const (
 	Changed    State = "changed"    // somebody has changed it on the standby
 	Gone       State = "gone"       // somebody has deleted it on the standby
 	Unreadable State = "unreadable" // nothing can be said
+	Released   State = "released"   // its original is back
 	AtZero     State = "at zero"    // a workload that wants no Pod
 )
 
@@ -47,7 +48,7 @@ type Item struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 	// SinceRevision of the standby the object is held; Since is the time of
-	// that, nil where the standby no longer keeps it.
+	// that, to ten minutes where it is long ago, nil where nobody knows it.
 	SinceRevision kv.Revision `json:"sinceRevision"`
 	Since         *time.Time  `json:"since,omitempty"`
 	// Patch says what the hold changes, field by field: "spec.replicas: 3 → 0".
@@ -55,6 +56,9 @@ type Item struct {
 	Patch []string `json:"patch"`
 	State State    `json:"state"`
 	Why   string   `json:"why,omitempty"` // it is unreadable
+	// Self says how it describes the primary itself: a release leaves it unless it is named.
+	Self   string `json:"describesPrimary,omitempty"`
+	IsSelf bool   `json:"-"` // it does itself, and does not only hang on what does
 
 	meta    registry.Meta
 	cluster string // value of the label cluster.x-k8s.io/cluster-name
@@ -198,7 +202,8 @@ func plainOf(view *scope.View, key string, stored []byte) ([]byte, error) {
 
 // tellSince looks up when the objects were first held. Every transaction of the
 // replication writes the checkpoint with its time, so the checkpoint at an
-// object's first revision tells, as long as the standby keeps that revision.
+// object's first revision tells, as long as the standby keeps that revision. Of
+// older ones Note has kept a time.
 func tellSince(ctx context.Context, standby *clientv3.Client, items []Item) error {
 	revisions := map[kv.Revision][]int{}
 	for i, item := range items {
@@ -209,21 +214,24 @@ func tellSince(ctx context.Context, standby *clientv3.Client, items []Item) erro
 		newest = append(newest, r)
 	}
 	slices.SortFunc(newest, func(a, b kv.Revision) int { return int(b - a) })
+	known, _, err := moments(ctx, standby)
+	if err != nil {
+		return err
+	}
+	compacted := false
 	for i, r := range newest {
-		if i == sinceLookups {
-			break
-		}
-		resp, err := standby.Get(ctx, sink.CheckpointKey, clientv3.WithRev(int64(r)))
-		if err != nil {
-			break // compacted, and so are all older ones
-		}
-		if len(resp.Kvs) == 0 || kv.Revision(resp.Kvs[0].ModRevision) != r {
-			continue // held by hand
-		}
-		if at, ok := checkpointTime(resp.Kvs[0].Value); ok {
-			for _, i := range revisions[r] {
-				items[i].Since = &at
+		at := writtenBy(known, r)
+		if !compacted && i < sinceLookups {
+			resp, err := standby.Get(ctx, sink.CheckpointKey, clientv3.WithRev(int64(r)))
+			compacted = err != nil // and so are all older ones
+			if err == nil && len(resp.Kvs) > 0 && kv.Revision(resp.Kvs[0].ModRevision) == r {
+				if exact, ok := checkpointTime(resp.Kvs[0].Value); ok {
+					at = &exact
+				}
 			}
+		}
+		for _, i := range revisions[r] {
+			items[i].Since = at
 		}
 	}
 	return ctx.Err()

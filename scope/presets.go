@@ -187,6 +187,19 @@ var Presets = []Preset{
 		Holds: []Hold{set(`{"webhooks":[]}`, "kubeschedulerwebhookconfigurations.deckhouse.io")},
 		Why:   "with failurePolicy Fail and no backend the standby's scheduler places no Pod any more", Source: "deckhouse.io, control-plane-manager, KubeSchedulerWebhookConfiguration",
 	},
+	primaryItself,
+}
+
+// primaryItself marks what describes the cluster that it is in, under a name that it has in
+// every cluster. Its controllers know no brake: being held it is named, and not released with the rest.
+var primaryItself = Preset{
+	Name: "the primary itself",
+	Holds: []Hold{
+		annotate("understudy.dev/describes", "the-primary", "clusters.management.cattle.io").where(`{"metadata":{"name":"local"}}`),
+		annotate("understudy.dev/describes", "the-primary", "clusters.provisioning.cattle.io", "clusters.fleet.cattle.io").where(`{"metadata":{"name":"local","namespace":"fleet-local"}}`),
+		annotate("understudy.dev/describes", "the-primary", "managedclusters.cluster.open-cluster-management.io").where(`{"metadata":{"labels":{"local-cluster":"true"}}}`),
+	},
+	Why: "Rancher or the hub takes one cluster for the other; the annotation stops nothing, it keeps the object from being released unnamed", Source: "rancher/rancher, stolostron/multiclusterhub-operator",
 }
 
 func set(patch string, resources ...string) Hold {

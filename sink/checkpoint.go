@@ -32,6 +32,12 @@ const (
 	// OperatorKey is written by every command that writes objects of the standby
 	// beside the replication, in the same transaction. It holds when and which.
 	OperatorKey = Root + "operator"
+	// ReleaseKey is written in the same way by commands that release or apply holds.
+	ReleaseKey = Root + "release"
+	// PrimaryKey holds by what the primary is known: see Home of package hold.
+	PrimaryKey = Root + "primary"
+	// MomentsKey holds revisions of the standby, each with a time at which it was there.
+	MomentsKey = Root + "moments"
 	// ReportKey holds the daemon's last report.
 	ReportKey = Root + "report"
 	// PreflightKey holds the last preflight of a pair. Nothing reads it but the next.

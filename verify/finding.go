@@ -62,6 +62,7 @@ const (
 	VolumeReclaimed  Problem = "volume-reclaimed"
 	HeldMissing      Problem = "held-missing"
 	Held             Problem = "held"
+	DescribesPrimary Problem = "describes-primary"
 )
 
 // problems are all of them in the order in which they are shown.
@@ -138,6 +139,8 @@ var problems = []struct {
 	{ClaimLeftOut, "exist on the primary only: they are volumes, and go with their claims, which the scope leaves out",
 		"to have them, take their claims into the scope: sync.include"},
 	{Held, "are held: inert until they are released", ""},
+	{DescribesPrimary, "describe the primary itself: a release leaves them held",
+		"to release one all the same: understudy hold release --self-managed NAME"},
 }
 
 // Item is one object that a finding is about.

@@ -46,6 +46,7 @@ type daemon struct {
 	recorded  *role.Trip                 // that nobody has answered, in the standby's etcd
 	released  *role.Release              // the same
 	holdError string                     // why workloads are not kept at zero
+	self      []string                   // what describes the primary itself
 }
 
 func runSync(ctx context.Context, app *app, pair *config.Pair) error {
@@ -73,6 +74,7 @@ func runSync(ctx context.Context, app *app, pair *config.Pair) error {
 	group.Go(func() error { d.verify(ctx); return nil })
 	group.Go(func() error { d.publish(ctx); return nil })
 	group.Go(func() error { d.holdWorkloads(ctx); return nil })
+	group.Go(func() error { d.remember(ctx); return nil })
 	group.Go(func() error { return d.serve(ctx, listener) })
 	err = group.Wait()
 	app.log.Info("ended")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/understudy-dr/understudy/config"
@@ -73,4 +74,67 @@ func selections(p *config.Pair) []hold.Selection {
 		out = append(out, hold.Selection(w))
 	}
 	return out
+}
+
+// rememberEvery is how often the daemon looks anew at what the primary is known by, and
+// keeps a revision of the standby with its time.
+const rememberEvery = 10 * time.Minute
+
+// remember does so until ctx ends.
+func (d *daemon) remember(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait := rememberEvery
+		if done, err := d.rememberOnce(ctx); err != nil || !done {
+			wait = reconnectAfter // its role is about to be written, or one of them does not answer
+			if err != nil && ctx.Err() == nil {
+				d.app.log.Debug("cannot keep what the primary is known by", "error", err)
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// rememberOnce reports whether there was something to look at: a standby that has been filled.
+func (d *daemon) rememberOnce(ctx context.Context) (bool, error) {
+	if !d.replica.State().Checkpoint.Exists() {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, rememberEvery/2)
+	defer cancel()
+	primary, err := dial(ctx, d.pair.Primary)
+	if err != nil {
+		return false, err
+	}
+	defer primary.Close()
+	standby, err := dial(ctx, d.pair.Standby)
+	if err != nil {
+		return false, err
+	}
+	defer standby.Close()
+	if err := rememberPrimary(ctx, d.pair, d.view, primary.Client, standby.Client); err != nil {
+		return false, err
+	}
+	home, err := homeOf(ctx, d.pair, standby.Client)
+	if err != nil {
+		return false, err
+	}
+	self, err := hold.FindSelf(ctx, standby.Client, d.view, home)
+	if err != nil {
+		return false, err
+	}
+	var lines []string
+	for _, s := range self {
+		lines = append(lines, s.Kind+" "+s.Name+": "+s.Why)
+	}
+	d.mu.Lock()
+	changed := !slices.Equal(d.self, lines)
+	d.self = lines
+	d.mu.Unlock()
+	if changed {
+		d.tell()
+	}
+	return true, nil
 }

@@ -36,7 +36,7 @@ func (d *daemon) report() console.Report {
 	r.Live, r.Drift = live.Summary(), live.Drift
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	r.Held, r.HoldError = d.held, d.holdError
+	r.Held, r.HoldError, r.PrimaryItself = d.held, d.holdError, d.self
 	if !d.checkedAt.IsZero() {
 		r.LastCheck = consoleCheck(d.lastCheck).Summary()
 	}

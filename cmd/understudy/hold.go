@@ -23,6 +23,7 @@ import (
 
 type holdOptions struct {
 	cluster      string
+	self         []string // what describes the primary itself and is to be released all the same
 	yes          bool
 	primaryAlive bool // and they are to be released all the same
 	warning      string
@@ -89,6 +90,7 @@ understudy hold release`),
 		},
 	}
 	addHoldFlags(cmd, &opts)
+	cmd.Flags().StringSliceVar(&opts.self, "self-managed", nil, "release nothing but the `NAME` (NAMESPACE/NAME) that describes the primary itself, and what hangs on it")
 	cmd.Flags().BoolVar(&opts.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&opts.primaryAlive, "primary-is-alive", false, "release although the primary answers: both sides would act on the same things")
 	return cmd
@@ -173,7 +175,19 @@ func (h holder) list(ctx context.Context) error {
 	if err := hold.Look(ctx, h.client, h.view, workloads); err != nil {
 		return err
 	}
+	self, err := h.self(ctx)
+	if err != nil {
+		return err
+	}
+	hold.Mark(items, self)
 	r := newHoldReport(h, "list", items, workloads)
+	if h.opts.cluster != "" {
+		all, err := hold.Count(ctx, h.client)
+		if err != nil {
+			return err
+		}
+		r.Others = all - int64(len(items))
+	}
 	if err := h.opts.output.write(h.stdout, r); err != nil {
 		return err
 	}
@@ -191,8 +205,12 @@ func (h holder) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	items, stay, err := h.divide(ctx, items)
+	if err != nil {
+		return err
+	}
 	var workloads []hold.Workload
-	if h.opts.cluster == "" {
+	if h.opts.cluster == "" && h.opts.self == nil {
 		if workloads, err = hold.Workloads(ctx, h.client); err != nil {
 			return err
 		}
@@ -208,8 +226,11 @@ func (h holder) release(ctx context.Context) error {
 		}
 		h.opts.warning = twice
 	}
-	return h.act(ctx, newHoldReport(h, "release", items, workloads), func(r *holdReport) error {
+	r := newHoldReport(h, "release", items, workloads)
+	r.Stay = append(r.Stay, stay...)
+	return h.act(ctx, r, func(r *holdReport) error {
 		outcome, err := hand.Release(ctx, h.client, h.view, items, h.limits())
+		r.released(outcome)
 		if r.Outcome = &outcome; err != nil || len(workloads) == 0 {
 			return err
 		}

@@ -18,6 +18,8 @@ type holdReport struct {
 	Count   int         `json:"count"`
 	Changed int         `json:"changed"` // how many of them somebody has changed or deleted, or cannot be read
 	Items   []hold.Item `json:"items"`   // cut off at --limit
+	Stay    []hold.Item `json:"stay"`    // describe the primary itself, and are not released unless they are named
+	Others  int64       `json:"others"`  // held objects besides, where the list is restricted to a Cluster
 	// Resources counts them all.
 	Resources map[string]int64 `json:"resources"`
 	// Workloads of the standby's own that are kept at zero; not those of a Cluster.
@@ -31,6 +33,7 @@ type holdReport struct {
 
 func newHoldReport(h holder, action string, items []hold.Item, workloads []hold.Workload) holdReport {
 	r := holdReport{Workloads: append([]hold.Workload{}, workloads...), Standby: h.pair.Standby.Name, Cluster: h.opts.cluster, Action: action, Count: len(items), describe: describer(h.view)}
+	r.Stay = []hold.Item{}
 	r.stay = r.Cluster != "" && len(h.pair.Hold.Workloads) > 0
 	r.Resources = map[string]int64{}
 	for _, i := range items {
@@ -61,11 +64,16 @@ func (r holdReport) writeTable(w io.Writer) error {
 
 func (r holdReport) writeList(b *strings.Builder) {
 	if r.Count+len(r.Workloads) == 0 {
-		b.WriteString("nothing is held on " + r.Standby + "\n")
+		switch {
+		case r.Cluster != "":
+			fmt.Fprintf(b, "nothing of %s is held on %s; %d other objects are\n", r.Cluster, r.Standby, r.Others)
+		default:
+			b.WriteString("nothing is held on " + r.Standby + "\n")
+		}
 		return
 	}
 	for _, i := range r.Items {
-		since := fmt.Sprintf("revision %d", i.SinceRevision)
+		since := "unknown"
 		if i.Since != nil {
 			since = i.Since.Local().Format(time.DateTime)
 		}
@@ -74,8 +82,10 @@ func (r holdReport) writeList(b *strings.Builder) {
 			what = "no longer held by the configuration: the next sync releases it"
 		}
 		fmt.Fprintf(b, "%-10s  %-20s  %s  %s\n", i.State, since, r.describe(i.Key), what)
-		if i.Why != "" {
-			fmt.Fprintf(b, "            %s\n", i.Why)
+		for _, why := range []string{i.Why, i.Self} {
+			if why != "" {
+				fmt.Fprintf(b, "            %s\n", why)
+			}
 		}
 	}
 	for _, w := range r.Workloads {
@@ -90,6 +100,9 @@ func (r holdReport) writeList(b *strings.Builder) {
 	fmt.Fprintf(b, "\n%d objects are held on %s", r.Count, r.Standby)
 	if line := console.CountsLine(r.Resources); line != "" {
 		b.WriteString(": " + line)
+	}
+	if r.Others > 0 {
+		fmt.Fprintf(b, "; %d others are not of %s", r.Others, r.Cluster)
 	}
 	if r.Changed > 0 {
 		fmt.Fprintf(b, "; %d of them are no longer as they were written, and a release would leave them", r.Changed)
@@ -113,6 +126,7 @@ func (r holdReport) writeOutcome(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "released %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
+	r.writeStay(b)
 	if r.stay {
 		b.WriteString("Deployments that hold.workloads keeps at zero stay there: understudy hold release scales them back\n")
 	}
@@ -120,4 +134,36 @@ func (r holdReport) writeOutcome(b *strings.Builder) {
 		b.WriteString("what was changed there: understudy hold list; put it right with kubectl\n")
 	}
 	b.WriteString("replication waits from now on, until understudy resume has shown what it would hold again and write over, and somebody agrees\n")
+}
+
+// released says of each item what has become of it.
+func (r *holdReport) released(outcome hold.Outcome) {
+	left := map[string]string{}
+	for _, l := range outcome.Left {
+		left[l.Key] = l.Why
+	}
+	for i := range r.Items {
+		item := &r.Items[i]
+		if why, stays := left[item.Key]; stays {
+			item.Why = why
+		} else if item.State == hold.Held {
+			item.State = hold.Released
+		}
+	}
+}
+
+// writeStay names what describes the primary itself, and how it is released all the same.
+func (r holdReport) writeStay(b *strings.Builder) {
+	hanging := 0
+	for _, i := range r.Stay {
+		if !i.IsSelf {
+			hanging++
+			continue
+		}
+		fmt.Fprintf(b, "stays held  %s\n            %s\n            to release it all the same: understudy hold release --self-managed %s\n",
+			r.describe(i.Key), i.Self, strings.TrimPrefix(i.Namespace+"/"+i.Name, "/"))
+	}
+	if hanging > 0 {
+		fmt.Fprintf(b, "stays held  %d objects that hang on it\n", hanging)
+	}
 }

@@ -52,6 +52,9 @@ func (h holder) refuseTwice(twice string) error {
 	if h.opts.cluster != "" {
 		again += " --cluster " + h.opts.cluster
 	}
+	for _, name := range h.opts.self {
+		again += " --self-managed " + name
+	}
 	if h.opts.yes {
 		again += " --yes"
 	}

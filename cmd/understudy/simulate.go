@@ -82,6 +82,11 @@ func runSimulate(ctx context.Context, pair *config.Pair, opts simulateOptions, s
 	if err != nil {
 		return &remedy.Error{Op: "read " + pair.Standby.Name, Err: err, Remedy: "understudy status says whether the standby answers"}
 	}
+	self, err := selfFindings(ctx, pair, view, standby.Client)
+	if err != nil {
+		return err
+	}
+	found.Merge(self)
 	told := false
 	if opts.standbyOnly {
 		found.Notes = append(found.Notes, "the primary was not asked, as --standby-only wants it")

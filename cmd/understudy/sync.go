@@ -135,6 +135,9 @@ func runSyncOnce(ctx context.Context, app *app, pair *config.Pair, opts syncOpti
 	if err != nil {
 		return err
 	}
+	if err := rememberAfter(ctx, pair); err != nil {
+		app.log.Warn("cannot keep what the primary is known by", "error", err)
+	}
 	deletes := state.Copy.Deleted
 	written := state.Copy.Written + state.Events - state.Deletes
 	return opts.output.write(stdout, copied{

@@ -150,7 +150,7 @@ func TestWhatActsIsInertUntilItIsReleased(t *testing.T) {
 		t.Errorf("the bucket is not inert: %s", bucket)
 	}
 
-	p.must(t, 0, "hold", "release", "--yes")
+	p.must(t, 0, "hold", "release", "--yes", "--primary-is-alive")
 	released := edge()
 	if released.Spec.LoadBalancerClass != nil || len(released.Finalizers) != 1 || released.UID != held.UID {
 		t.Errorf("released: %+v", released)
