@@ -198,6 +198,7 @@ func (d *decoder) check(p *Pair) {
 	d.checkWorkloads(p)
 	d.checkRules("sync.exclude", p.Sync.Exclude)
 	d.checkRules("sync.include", p.Sync.Include)
+	d.checkRules("sync.replace", p.Sync.Replace)
 }
 
 // checkPrefixes makes prefix the first of prefixes.

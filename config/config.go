@@ -171,6 +171,8 @@ type Sync struct {
 	Exclude []Rule `yaml:"exclude,omitempty"`
 	// Rules that take keys in again. They come after exclude; the last rule that matches wins.
 	Include []Rule `yaml:"include,omitempty"`
+	// Rules for objects of the standby's own that have the name of one of the primary's: the primary's replace those that match. Without a rule they stay, and the first copy is refused; see docs/twins.md.
+	Replace []Rule `yaml:"replace,omitempty"`
 	// Whether ServiceAccount-token Secrets take part: own leaves them out; shared takes them in, where the API servers of both sides sign tokens with the same keys and issuer.
 	ServiceAccountTokens string `yaml:"serviceAccountTokens" default:"own" enum:"own,shared"`
 	// How long a daemon that fell silent stays the leader. A whole number of seconds.

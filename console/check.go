@@ -42,6 +42,7 @@ type Check struct {
 	Surplus         Keys        `json:"surplus"`
 	Differing       Keys        `json:"differing"`
 	Undecodable     Keys        `json:"undecodable"`
+	Conflict        Keys        `json:"conflict"` // the standby has an object of its own there, which stays until somebody decides
 	// ByResource counts the differing keys, the unlisted as well, by resource and
 	// kind; not in a live answer.
 	ByResource map[string]map[string]int64 `json:"byResource,omitempty"`
@@ -77,6 +78,7 @@ type Summary struct {
 	Surplus         int64       `json:"surplus"`
 	Differing       int64       `json:"differing"`
 	Undecodable     int64       `json:"undecodable"`
+	Conflict        int64       `json:"conflict"`
 	Opaque          int64       `json:"opaque"`
 	TookSeconds     float64     `json:"tookSeconds"`
 }
@@ -86,11 +88,11 @@ func (c Check) Summary() *Summary {
 	return &Summary{
 		Verdict: c.Verdict, Reason: c.Reason, Time: c.Time, SourceRevision: c.SourceRevision, StandbyRevision: c.StandbyRevision,
 		Compared: c.Compared, Missed: c.Missed.Count, Surplus: c.Surplus.Count, Differing: c.Differing.Count,
-		Undecodable: c.Undecodable.Count, Opaque: c.Opaque, TookSeconds: c.TookSeconds,
+		Undecodable: c.Undecodable.Count, Conflict: c.Conflict.Count, Opaque: c.Opaque, TookSeconds: c.TookSeconds,
 	}
 }
 
-// Differences is how many keys differ, in any way.
+// Differences is how many keys differ, in any way but for conflicts.
 func (s Summary) Differences() int64 { return s.Missed + s.Surplus + s.Differing + s.Undecodable }
 
 func (s Summary) differences() string {
@@ -98,7 +100,7 @@ func (s Summary) differences() string {
 	for _, p := range []struct {
 		n    int64
 		kind string
-	}{{s.Missed, "missed"}, {s.Surplus, "surplus"}, {s.Differing, "differing"}, {s.Undecodable, "undecodable"}} {
+	}{{s.Missed, "missed"}, {s.Surplus, "surplus"}, {s.Differing, "differing"}, {s.Undecodable, "undecodable"}, {s.Conflict, "in conflict"}} {
 		if p.n > 0 {
 			parts = append(parts, number(p.n)+" "+p.kind)
 		}
@@ -153,8 +155,14 @@ func (c Check) remedies(now time.Time) (out []string) {
 	if next := c.next(); next != "" {
 		out = append(out, next)
 	}
+	if c.Conflict.Count > 0 {
+		out = append(out, "for what is in conflict: "+decideTwins)
+	}
 	return out
 }
+
+// decideTwins is what to do about objects of the standby's own.
+const decideTwins = "understudy scope propose --write proposed.yaml; read it, then restart understudy sync with it"
 
 // writeVerdict says what was found, and when that was.
 func (c Check) writeVerdict(b *strings.Builder) {
@@ -225,6 +233,7 @@ func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 		{c.Surplus, "surplus", "the standby has them, the primary does not"},
 		{c.Differing, "differing", "the primary's value → the standby's"},
 		{c.Undecodable, "undecodable", "a value cannot be read"},
+		{c.Conflict, "conflict", "the standby has an object of its own there, which stays; the primary's is not replicated"},
 	} {
 		if kind.Count == 0 {
 			continue
@@ -250,7 +259,7 @@ func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 			fmt.Fprintf(b, "  and %s more; --limit 0 lists them all\n", number(more))
 		}
 	}
-	if c.Summary().Differences() > 0 {
+	if c.Summary().Differences()+c.Conflict.Count > 0 {
 		b.WriteString("\n")
 	}
 }

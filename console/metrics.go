@@ -166,6 +166,7 @@ func collectCheck(r Report, gauge func(*prometheus.Desc, float64, ...string)) {
 		gauge(differences, float64(now.Surplus), "surplus")
 		gauge(differences, float64(now.Differing), "differing")
 		gauge(differences, float64(now.Undecodable), "undecodable")
+		gauge(differences, float64(now.Conflict), "conflict")
 	}
 }
 

@@ -150,6 +150,14 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{AtRisk, "conflict", func(f Facts) (string, string) {
+		if n := f.conflicts(); n == 1 {
+			return "1 object of the primary is not replicated: the standby has one of its own under its name, which stays. understudy check names it", decideTwins
+		} else if n > 1 {
+			return number(n) + " objects of the primary are not replicated: the standby has some of its own under their names, which stay. understudy check names them", decideTwins
+		}
+		return "", ""
+	}},
 	{AtRisk, "flapping", judgeFlapping},
 	{AtRisk, "certificate-expired", func(f Facts) (string, string) {
 		for _, c := range f.certificates() {
@@ -289,6 +297,17 @@ func (f Facts) differing() *Summary {
 		return c
 	}
 	return nil
+}
+
+// conflicts is how many there are by the newest account of them.
+func (f Facts) conflicts() int64 {
+	if f.speaks() && f.Report.Live != nil && f.Report.Live.Verdict != Unknown {
+		return f.Report.Live.Conflict
+	}
+	if c := f.lastCheck(); c != nil {
+		return c.Conflict
+	}
+	return 0
 }
 
 func (f Facts) certificates() []Certificate {

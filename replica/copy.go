@@ -31,6 +31,8 @@ type copyJob struct {
 	witness          *sink.Witness
 	interrupted      []kv.Revision
 	breaker          Breaker
+	decision         Decision
+	conflicts        *conflicts
 	accepted         acceptance            // what an operator has accepted to be deleted
 	keep             bool                  // delete nothing, and mark nothing for deletion
 	recorded         func(key string) bool // see foreignKeys; as of before the copy
@@ -66,7 +68,10 @@ type copyJob struct {
 	released      []string          // of these: were held, and are to be held again
 	sealed        map[string]error  // the standby's values out of scope, by what they are sealed with: why its key does not open them; nil = it does
 	adopted       []string          // recorded as surplus, and the primary has them now
-	seen          kv.Revision       // of the standby: all that others created up to it has been looked at
+	twins         *twins
+	settled       []string                 // conflicts that are none any more
+	stays         map[string]sink.Conflict // conflicts, old and new
+	seen          kv.Revision              // of the standby: all that others created up to it has been looked at
 }
 
 // copyWriters is how many transactions are under way at once. etcd gains from
@@ -80,6 +85,7 @@ type CopyProgress struct {
 	Read                      int64
 	ToWrite, Written, Deleted int64
 	Surplus                   int64 // keys only the standby has and that stay
+	Conflicts                 int64 // keys under which the standby has an object of its own that stays
 	BytesRead, BytesWritten   int64
 	Done                      bool
 	Revision                  kv.Revision
@@ -111,6 +117,9 @@ func (j *copyJob) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.twins = newTwins(j.primary, j.standby, j.view, j.decision, j.template.Guarded, known, kept)
+	j.twins.conflicts, j.twins.atPrimary, j.twins.atStandby = j.conflicts, j.rev, dst.Revision()
+	j.stays = map[string]sink.Conflict{}
 	if j.records, err = readHeld(ctx, j.standby, j.view); err != nil {
 		return err
 	}
@@ -123,7 +132,7 @@ func (j *copyJob) run(ctx context.Context) error {
 		if err := j.writers.failed(); err != nil {
 			return err
 		}
-		return j.visit(p, s, seen, known)
+		return j.visit(ctx, p, s, seen, known)
 	})
 	if err != nil {
 		return err
@@ -170,8 +179,14 @@ func (j *copyJob) flushLoose() error {
 }
 
 // beginWriting is called once: what belongs to no tree is written at once, there
-// and from then on, while the rest is read.
+// and from then on, while the rest is read. Where that holds twins nothing is.
 func (j *copyJob) beginWriting() error {
+	if err := j.twins.ahead(j.writers.ctx, j.puts[len(j.puts)-1].key); err != nil {
+		return err
+	}
+	if err := j.twins.refuse(); err != nil {
+		return err
+	}
 	j.writing, j.held = true, 0
 	var keep, loose []item
 	for _, it := range j.puts {
@@ -237,6 +252,9 @@ func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 	if err := j.keysFit(); err != nil {
 		return err
 	}
+	if err := j.twins.refuse(); err != nil {
+		return err
+	}
 	if err := j.flushLoose(); err != nil {
 		return err
 	}
@@ -292,6 +310,9 @@ func (j *copyJob) finish(ctx context.Context, known surplusSet) error {
 		return err
 	}
 	if err := j.forgetHeld(ctx); err != nil {
+		return err
+	}
+	if err := j.settleConflicts(ctx); err != nil {
 		return err
 	}
 	if j.announced {

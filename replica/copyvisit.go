@@ -1,9 +1,12 @@
 package replica
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
@@ -72,7 +75,7 @@ func (j *copyJob) proven(gr string, value []byte) bool {
 }
 
 // visit looks at one key of the two sides.
-func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
+func (j *copyJob) visit(ctx context.Context, p, s *kv.Pair, t judged, known surplusSet) error {
 	if was, seen := j.sealed[t.sealed]; t.sealed != "" && (!seen || was != nil) {
 		j.sealed[t.sealed] = t.sealedErr
 	}
@@ -94,6 +97,11 @@ func (j *copyJob) visit(p, s *kv.Pair, t judged, known surplusSet) error {
 			return j.onlyStandby(s, t, known)
 		}
 		return nil
+	}
+	if s != nil {
+		if stays, err := j.staysOwn(ctx, p, s, t); stays || err != nil {
+			return err
+		}
 	}
 	if _, recorded := known[p.Key]; recorded {
 		j.adopted = append(j.adopted, p.Key)
@@ -166,6 +174,10 @@ func (j *copyJob) onlyStandby(s *kv.Pair, t judged, known surplusSet) error {
 		}
 		return nil // out of scope is never touched
 	}
+	if j.conflicts.has(s.Key) {
+		j.surplus = append(j.surplus, kv.Pair{Key: s.Key, CreateRevision: s.CreateRevision})
+		return nil // the primary has lost its own: not this one
+	}
 	if err == nil && j.base != nil && s.CreateRevision <= min(j.base.StandbyRevision, j.template.Guarded) && !known.has(s) {
 		j.deletes = append(j.deletes, itemToDelete(s.Key, s.CreateRevision, have.Meta))
 		return nil
@@ -185,4 +197,54 @@ func (j *copyJob) onlyStandby(s *kv.Pair, t judged, known surplusSet) error {
 		j.surplus = append(j.surplus, kv.Pair{Key: s.Key, CreateRevision: s.CreateRevision})
 	}
 	return nil
+}
+
+// staysOwn reports whether the standby has an object of its own at a key of the
+// primary's, which stays: in a conflict, or as a twin, for which the copy will be
+// refused. What would have been a conflict in the stream is one in a resync.
+func (j *copyJob) staysOwn(ctx context.Context, p, s *kv.Pair, t judged) (bool, error) {
+	if t.haveErr != nil && isKeyProblem(t.haveErr) && !j.fromPrimary(s) {
+		return false, nil // the copy ends for that
+	}
+	if !j.twins.conflicting(p.Key, t.want.Object, t.have, t.haveErr) {
+		return j.twins.note(ctx, p, s, t.want.Object, t.have, t.haveErr)
+	}
+	record, known := j.conflicts.get(p.Key)
+	if !known {
+		own, err := j.twins.own(ctx, p, s, t.want.Object, t.have, nil)
+		if err != nil || !own {
+			return false, err
+		}
+		record.Since = time.Now().UTC()
+	}
+	record.Standby, record.Primary = t.have.Meta.UID, t.want.Meta.UID
+	j.stays[p.Key] = record
+	j.progress.Conflicts++
+	return true, nil
+}
+
+// settleConflicts brings the record of conflicts up to date.
+func (j *copyJob) settleConflicts(ctx context.Context) error {
+	var records []kv.Change
+	for _, key := range j.conflicts.list() {
+		if _, still := j.stays[key]; !still {
+			records = append(records, kv.Change{Key: conflictKey(key), Delete: true, Revision: j.rev})
+			j.settled = append(j.settled, key)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(j.stays)) {
+		if was, known := j.conflicts.get(key); !known || was != j.stays[key] {
+			records = append(records,
+				kv.Change{Key: conflictKey(key), Value: encodeConflict(j.stays[key]), Revision: j.rev},
+				kv.Change{Key: surplusKey(key), Value: []byte{}, Revision: j.rev})
+		}
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	if err := j.announce(ctx); err != nil {
+		return err
+	}
+	var n int64
+	return j.applyAll(ctx, records, &n)
 }

@@ -40,6 +40,7 @@ const (
 	ReasonMended      = "unreadable-value-mended"
 	ReasonReleased    = "released" // or held, by an operator
 	ReasonOrdered     = "ordered"  // by an operator, after the breaker tripped
+	ReasonConflict    = "conflict-ended"
 )
 
 // Decision is how replication goes on.
@@ -55,6 +56,9 @@ type Decision struct {
 	// Interrupted are the primary's revisions that unfinished copies on Base
 	// were pinned to: what they wrote, the primary had at one of them.
 	Interrupted []kv.Revision
+	// Filled are revisions of the primary that the standby was filled from, also
+	// where Base no longer counts: what the primary had then is no twin.
+	Filled []kv.Revision
 }
 
 // endsTrips reports whether a trip that nobody has answered ends with it: such a
@@ -86,9 +90,9 @@ func Decide(f Facts) (Decision, error) {
 	case c.ScopeHash != f.ScopeHash:
 		// What the standby lacks or has too much is then no trace of the
 		// primary's deletes, so nothing may be concluded from the old base.
-		return Decision{Copy: ReasonScope}, nil
+		return Decision{Copy: ReasonScope, Filled: filled(c.Checkpoint)}, nil
 	case c.Phase != sink.Streaming:
-		return Decision{Copy: ReasonInterrupted, Base: base, Interrupted: interrupted(c.Checkpoint)}, nil
+		return Decision{Copy: ReasonInterrupted, Base: base, Interrupted: interrupted(c.Checkpoint), Filled: filled(c.Checkpoint)}, nil
 	case c.SourceRevision < f.Reached:
 		return Decision{Copy: ReasonRolledBack, Base: base}, nil
 	case c.HoldsHash != f.HoldsHash: // other bytes, but of the same keys
@@ -140,4 +144,13 @@ const maxInterrupted = 32
 func interrupted(c sink.Checkpoint) []kv.Revision {
 	all := append(slices.Clone(c.Interrupted), c.SourceRevision)
 	return all[max(0, len(all)-maxInterrupted):]
+}
+
+// filled are the primary's revisions that a checkpoint knows of.
+func filled(c sink.Checkpoint) []kv.Revision {
+	all := interrupted(c)
+	if c.Base != nil {
+		all = append(all, c.Base.SourceRevision)
+	}
+	return all
 }

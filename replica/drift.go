@@ -82,6 +82,7 @@ type wound struct {
 	key      string
 	revision kv.Revision // of the standby
 	told     bool        // counts already
+	returns  bool        // no drift; see finding.returns
 	not      time.Time   // to be looked at before
 	incident *Incident
 }
@@ -167,7 +168,11 @@ func (l *ledger) noteOne(f finding, now time.Time) {
 		}
 		l.hands[f.Key] = incident.By
 	}
-	w := &wound{key: f.Key, revision: f.revision, incident: &incident}
+	w := &wound{key: f.Key, revision: f.revision, incident: &incident, returns: f.returns}
+	if f.returns {
+		l.await(w)
+		return
+	}
 	// A deletion is compared with the primary even where it is only reported.
 	if !f.kept && (incident.What == Deleted || l.policy.repairs(incident.What)) {
 		if l.await(w) {
@@ -260,6 +265,12 @@ func (l *ledger) close(done map[*wound]Outcome, now time.Time) {
 	})
 	for w, outcome := range done {
 		delete(l.waiting, w.key)
+		if w.returns {
+			if outcome == Repaired {
+				l.log.Info("the standby's own is gone, and the conflict over; the primary's has its place", "kind", w.incident.Kind, "namespace", w.incident.Namespace, "name", w.incident.Object, "key", w.key)
+			}
+			continue
+		}
 		if outcome == "" || outcome == Superseded && !w.told && w.revision <= l.begun { // it was none, or is past
 			l.recent = slices.DeleteFunc(l.recent, func(i *Incident) bool { return i == w.incident })
 			l.flaps.forget(w.key)

@@ -56,6 +56,8 @@ type fitted struct {
 	unchanged []sink.Unchanged     // what was thought to stand there
 	own       map[string]scope.Own // what is written of objects with local fields
 	adopted   []string             // keys that were recorded as somebody else's
+	conflicts map[string]sink.Conflict
+	settled   []string // keys that were in conflict
 }
 
 // remember keeps for the next batch how this one left what has local fields,
@@ -71,6 +73,13 @@ func (s *stream) remember(f fitted) {
 	}
 	for _, key := range f.adopted {
 		s.adopt(key)
+	}
+	for key, record := range f.conflicts {
+		s.standing.forget(key, revision)
+		s.conflicted(key, record, revision)
+	}
+	for _, key := range f.settled {
+		s.conflicts.remove(key)
 	}
 }
 
@@ -98,7 +107,7 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 			continue
 		}
 		object, remembered := s.standing.get(c.Key)
-		if _, doubt := doubted[c.Key]; doubt || !remembered && !c.Created {
+		if _, doubt := doubted[c.Key]; doubt || !remembered && !c.Created || s.conflicts.has(c.Key) {
 			toRead = append(toRead, c.Key)
 			continue
 		}
@@ -108,7 +117,7 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 	if err != nil {
 		return fitted{}, err
 	}
-	f := fitted{writes: make([]kv.Change, 0, len(batch)), own: map[string]scope.Own{}}
+	f := fitted{writes: make([]kv.Change, 0, len(batch)), own: map[string]scope.Own{}, conflicts: map[string]sink.Conflict{}}
 	spared := map[string]bool{}
 	for _, c := range batch {
 		if spared[c.Key] {
@@ -120,6 +129,7 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 		}
 		if spare {
 			spared[scope.HeldKey(c.Key)] = true
+			s.settle(&f, c)
 			continue
 		}
 		if !s.concerns(c) {
@@ -131,6 +141,14 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 		if !remembered {
 			object = stood{have.ModRevision, s.view.Own(c.Key, have.Value)}
 		}
+		if record, ok, err := s.conflicting(ctx, c, have); err != nil {
+			return fitted{}, err
+		} else if ok {
+			spared[scope.HeldKey(c.Key)] = true
+			s.passOver(&f, c, have, record)
+			continue
+		}
+		s.settle(&f, c)
 		switch {
 		case c.Delete:
 			if object.revision != 0 && !remembered && s.isOutOfScope(have) {
@@ -165,12 +183,20 @@ func (s *stream) spares(ctx context.Context, c kv.Change) (bool, error) {
 	return s.apart(ctx, c.Key)
 }
 
+// settle ends a conflict at the key of a change that is applied, or spared.
+func (s *stream) settle(f *fitted, c kv.Change) {
+	if s.conflicts.has(c.Key) {
+		f.writes = append(f.writes, kv.Change{Key: conflictKey(c.Key), Delete: true, Revision: c.Revision})
+		f.settled = append(f.settled, c.Key)
+	}
+}
+
 // concerns reports whether a change depends on what stands on the standby.
 func (s *stream) concerns(c kv.Change) bool {
 	if c.Delete {
 		return s.view.Scope.Key(c.Key) != scope.Out
 	}
-	return s.view.HasLocal(c.Key)
+	return s.view.HasLocal(c.Key) || s.view.MayConflict(c.Key)
 }
 
 // isOutOfScope reports whether an object of the standby is.

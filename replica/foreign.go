@@ -198,8 +198,11 @@ func (s *session) remember(ctx context.Context, key string, since kv.Revision) e
 	if len(there.Kvs) > 0 {
 		// One that is out of scope on the primary never reaches the standby.
 		object, err := s.View.InPrimary(key, there.Kvs[0].Value)
-		if err != nil || object.In {
-			return nil
+		if err != nil {
+			return nil //nolint:nilerr // it is the stream's business
+		}
+		if object.In {
+			return s.noteConflict(ctx, key, object, since)
 		}
 	}
 	for attempt := 1; ; attempt++ {
@@ -313,7 +316,7 @@ func (s *session) completeForeign(ctx context.Context, base *sink.Base) error {
 	}
 	from := s.foreign.complete() + 1
 	err := guard(ctx, s.standby, s.View, from, func(writes []Write, through kv.Revision) error {
-		if err := s.rememberForeign(ctx, writes); err != nil {
+		if err := s.rememberForeign(ctx, objectsOnly(writes)); err != nil {
 			return err
 		}
 		s.foreign.extend(from, through)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -25,7 +27,17 @@ type Write struct {
 	Foreign bool
 	// Operator: a command of ours wrote it, such as a repair; see sink.OperatorKey.
 	Operator bool
+	// Conflict: it is no write to the key, but to the record of its conflict.
+	Conflict bool
 	value    []byte // of a foreign put
+}
+
+// objectsOnly leaves out what is told of records.
+func objectsOnly(writes []Write) []Write {
+	if !slices.ContainsFunc(writes, func(w Write) bool { return w.Conflict }) {
+		return writes
+	}
+	return slices.DeleteFunc(slices.Clone(writes), func(w Write) bool { return w.Conflict })
 }
 
 // guard watches the standby for every write in scope from revision from on,
@@ -42,6 +54,9 @@ func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from
 				operator = operator || e.Changes[stop].Key == sink.OperatorKey
 			}
 			for _, c := range e.Changes[start:stop] {
+				if key, ok := strings.CutPrefix(c.Key, sink.ConflictPrefix); ok {
+					writes = append(writes, Write{Key: key, Revision: c.Revision, Conflict: true})
+				}
 				if inScope(view, c, ours) {
 					w := Write{Key: c.Key, Revision: c.Revision, Deleted: c.Delete, Created: c.Created, Foreign: !ours, Operator: operator}
 					if w.Foreign {

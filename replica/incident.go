@@ -20,6 +20,7 @@ import (
 type finding struct {
 	Incident
 	revision kv.Revision // of the standby
+	returns  bool        // the standby's own is gone, for which the primary's had to wait
 	kept     bool        // what only the standby had, for a copy was told to keep it: nobody can put it back
 	tended   bool        // deleted by the replication, or written by an operator's command
 }
@@ -99,6 +100,14 @@ func (s *session) judgeTransaction(ctx context.Context, writes []Write) (out []f
 	}
 	for _, w := range writes {
 		was, ok := before[w.Key]
+		if s.conflicts.has(w.Key) {
+			if w.Deleted {
+				i := describe(s.View, w.Key, scope.Object{}, scope.Object{})
+				i.What = Deleted
+				out = append(out, finding{Incident: i, revision: w.Revision, returns: true})
+			}
+			continue // its own: it may do with it as it likes
+		}
 		kept := !w.Created && s.foreign.keptAs(w.Key) != ""
 		i := incident(s.View, w, was.Value, ok, known, s.foreign.has(w.Key) && !kept)
 		if kept && i.What != Deleted {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -93,11 +94,11 @@ func (m *mender) some(ctx context.Context, wounds []*wound, room sink.Room) erro
 			done[w] = Superseded
 			continue
 		}
-		if !m.ledger.policy.repairs(w.incident.What) {
+		if !w.returns && !m.ledger.policy.repairs(w.incident.What) {
 			done[w] = Reported
 			continue
 		}
-		if !m.ledger.allows(w, now) {
+		if !w.returns && !m.ledger.allows(w, now) {
 			done[w] = Stopped
 			continue
 		}
@@ -129,6 +130,12 @@ func (m *mender) write(ctx context.Context, changes []kv.Change, unchanged []sin
 	began := time.Now()
 	if err := m.sink.Apply(ctx, changes, next, unchanged...); err != nil {
 		return err
+	}
+	for _, c := range changes {
+		if key, ok := strings.CutPrefix(c.Key, sink.ConflictPrefix); ok {
+			m.conflicts.remove(key)
+			m.adopt(key)
+		}
 	}
 	m.observe(applied{changes, next.SourceRevision, m.sink.Last().Revision, time.Since(began)})
 	return nil
@@ -200,6 +207,9 @@ func (l *scene) verdict(view *scope.View, what Drifted, checkpoint kv.Revision) 
 		return overtaken // deleted since, which is another wound
 	}
 	have, err := view.InStandby(l.have.Key, l.have.Value)
+	if err == nil && view.Conflicts(l.have.Key, l.want.Object, have) {
+		return overtaken // another object of the standby's own, which stays
+	}
 	switch {
 	case err != nil && what == Deleted: // it is there again, though nobody can read it
 		return overtaken
@@ -227,5 +237,11 @@ func (m *mender) change(l scene) ([]kv.Change, error) {
 			return nil, err
 		}
 	}
-	return m.withRecord(kv.Change{Key: l.primary.Key, Value: value, Revision: l.primary.ModRevision}, l.want), nil
+	changes := m.withRecord(kv.Change{Key: l.primary.Key, Value: value, Revision: l.primary.ModRevision}, l.want)
+	if m.conflicts.has(l.primary.Key) { // whose object is gone
+		changes = append(changes,
+			kv.Change{Key: conflictKey(l.primary.Key), Delete: true, Revision: l.primary.ModRevision},
+			kv.Change{Key: surplusKey(l.primary.Key), Delete: true, Revision: l.primary.ModRevision})
+	}
+	return changes, nil
 }

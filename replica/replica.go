@@ -155,6 +155,9 @@ func (r *Replica) Run(ctx context.Context) error {
 			wait.reset()
 		}
 		cure := cureOf(err)
+		if errors.Is(err, ErrTwins) {
+			settled = true // it waits for them to go, and says so meanwhile
+		}
 		switch {
 		case errors.Is(err, errPaused): // no error: the next session waits for its end
 			r.account.enter(Paused, nil)
@@ -230,6 +233,9 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	}
 	if facts.Release.Stands(facts.Checkpoint.Revision) { // since we have looked
 		return refuseRelease(facts.Release)
+	}
+	if err := r.refuseTwins(ctx, primary, standby, facts, decision); err != nil {
+		return err
 	}
 	facts.StandbyRole, err = role.EnsureStandby(ctx, standby.Client, r.Pair, cluster.FormatID(facts.Primary.ID), time.Now())
 	if err != nil {

@@ -28,6 +28,7 @@ type session struct {
 	until            kv.Revision // end when it is reached; 0 = never
 	seen             kv.Revision // of the standby: a copy has looked at all that others created up to it; 0 = no copy
 	foreign          foreignKeys
+	conflicts        conflicts
 	standing         standing
 	trip             *role.Trip // the record, as it was read last
 	accepted         acceptance // what the primary deleted and an operator has accepted
@@ -65,7 +66,7 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 		if guarding {
 			return nil
 		}
-		if err := s.foreign.load(ctx, s.standby); err != nil {
+		if err := s.loadRecords(ctx); err != nil {
 			return err
 		}
 		guarding = true
@@ -78,8 +79,15 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 		if d, err = s.untilAnswered(ctx, d, guard); err != nil {
 			return err
 		}
-		if err := s.foreign.load(ctx, s.standby); err != nil {
+		if err := s.loadRecords(ctx); err != nil {
 			return err
+		}
+		if d.Copy == "" {
+			if ended, err := s.ended(ctx); err != nil {
+				return err
+			} else if ended {
+				d.Copy = ReasonConflict
+			}
 		}
 		if d.Copy != "" {
 			if err := s.completeForeign(ctx, d.Base); err != nil {
@@ -95,7 +103,7 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 				return nil
 			}
 		}
-		if err := s.foreign.load(ctx, s.standby); err != nil {
+		if err := s.loadRecords(ctx); err != nil {
 			return err
 		}
 		if err := guard(); err != nil {
@@ -120,6 +128,14 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 	}
 }
 
+// loadRecords reads what the standby has on record of keys that are not the primary's.
+func (s *session) loadRecords(ctx context.Context) error {
+	if err := s.foreign.load(ctx, s.standby); err != nil {
+		return err
+	}
+	return s.conflicts.load(ctx, s.standby)
+}
+
 func (s *session) copy(ctx context.Context, d Decision) error {
 	s.account.enter(Copying, nil)
 	s.account.update(func(st *State) { st.Resyncs[d.Copy]++ })
@@ -128,7 +144,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	table := newTally(s.View.Scope)
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
-		breaker: s.Breaker, accepted: s.accepted, keep: d.Keep, kept: s.foreign.keptAs, recorded: s.foreign.has,
+		breaker: s.Breaker, accepted: s.accepted, keep: d.Keep, kept: s.foreign.keptAs, recorded: s.foreign.has, conflicts: &s.conflicts, decision: d,
 		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table,
 		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash(), HoldsHash: s.View.HoldsHash(), Guarded: s.foreign.complete()},
 		log:      s.Log,
@@ -148,6 +164,12 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	}
 	for _, key := range job.adopted { // the copy has taken them off the record
 		s.foreign.adopt(key)
+	}
+	for _, key := range job.settled {
+		s.conflicts.remove(key)
+	}
+	for key, record := range job.stays {
+		s.conflicted(key, record, s.sink.Last().Revision)
 	}
 	p := job.now()
 	s.seen = job.seen
@@ -178,6 +200,7 @@ func (s *session) newStream() *stream {
 		settled: s.account.lag.has, distrust: s.distrust,
 		adopt:    s.foreign.adopt,
 		recorded: s.foreign.has, apart: s.standsApart, standing: &s.standing,
+		conflicts: &s.conflicts, replicated: s.replicated, conflicted: s.conflicted,
 		guarded: func() kv.Revision { return s.ledger.unmended(s.foreign.complete()) },
 		breaker: newBreaker(s.Breaker, s.accepted),
 		census:  census{standby: s.standby, view: s.View, limits: s.Breaker, foreign: func(p *kv.Pair) bool { return s.foreign.has(p.Key) }},
@@ -275,7 +298,8 @@ var errNotReplicating = errors.New("nobody watches the standby while replication
 // an error only where we are no longer let in: nobody would guard the standby.
 func (s *session) guard(ctx context.Context, from kv.Revision) error {
 	for ctx.Err() == nil {
-		err := guard(ctx, s.standby, s.View, from, func(writes []Write, through kv.Revision) error {
+		err := guard(ctx, s.standby, s.View, from, func(all []Write, through kv.Revision) error {
+			writes := objectsOnly(all)
 			for _, w := range writes {
 				if w.Foreign {
 					s.standing.forget(w.Key, w.Revision)
@@ -296,7 +320,7 @@ func (s *session) guard(ctx context.Context, from kv.Revision) error {
 			s.foreign.extend(from, through)
 			from = through + 1
 			s.watched = through
-			s.Hooks.Seen(writes, through)
+			s.Hooks.Seen(all, through)
 			return nil
 		})
 		if ctx.Err() != nil {

@@ -30,20 +30,23 @@ type stream struct {
 	adopt            func(key string) bool // see foreignKeys.adopt
 	recorded         func(key string) bool // as somebody else's; see apart
 	// apart reports whether key stands on the standby as somebody else's; see session.standsApart.
-	apart    func(ctx context.Context, key string) (bool, error)
-	guarded  func() kv.Revision // see foreignKeys.complete
-	standing *standing
-	outside  map[string]struct{} // keys that only their metadata leaves out
-	heard    func(kv.Revision)   // the watch has delivered everything through this revision
-	breaker  *breaker
-	census   census
-	marked   map[string]struct{}                          // objects known to be marked for deletion
-	before   map[source.At]bool                           // see lookUpMarks
-	ahead    bool                                         // this is a scout; see push
-	settled  func(kv.Revision)                            // nothing in scope is outstanding up to this revision
-	mend     func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
-	wounded  <-chan struct{}                              // there is something to mend
-	stands   bool                                         // the breaker holds it back until somebody answers
+	apart      func(ctx context.Context, key string) (bool, error)
+	guarded    func() kv.Revision // see foreignKeys.complete
+	standing   *standing
+	conflicts  *conflicts
+	replicated func(ctx context.Context, have kv.Pair) (bool, error) // see session.replicated
+	conflicted func(key string, record sink.Conflict, at kv.Revision)
+	outside    map[string]struct{} // keys that only their metadata leaves out
+	heard      func(kv.Revision)   // the watch has delivered everything through this revision
+	breaker    *breaker
+	census     census
+	marked     map[string]struct{}                          // objects known to be marked for deletion
+	before     map[source.At]bool                           // see lookUpMarks
+	ahead      bool                                         // this is a scout; see push
+	settled    func(kv.Revision)                            // nothing in scope is outstanding up to this revision
+	mend       func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
+	wounded    <-chan struct{}                              // there is something to mend
+	stands     bool                                         // the breaker holds it back until somebody answers
 }
 
 // applied is one transaction that went through.
@@ -127,8 +130,8 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 		delete(s.outside, c.Key)
 		c.Value = want.Value
 		out = append(out, s.withRecord(c, want)...)
-		if want.Meta.Deleting && s.recorded(c.Key) {
-			continue // it may be kept on the standby; see spares
+		if (want.Meta.Deleting || s.view.MayConflict(c.Key)) && s.recorded(c.Key) {
+			continue // it may be kept on the standby; see spares, and conflicting
 		}
 		if s.adopt(c.Key) {
 			out = append(out, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})

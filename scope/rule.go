@@ -46,6 +46,15 @@ func (r Rule) empty() bool {
 	return len(r.Namespaces)+len(r.Resources)+len(r.Names)+len(r.Keys)+len(r.Types) == 0
 }
 
+// sorted is the rule with its lists in order, which says nothing; nil for an
+// empty one.
+func (r Rule) sorted() Rule {
+	for _, list := range []*[]string{&r.Namespaces, &r.Resources, &r.Names, &r.Keys, &r.Types} {
+		*list = slices.Sorted(slices.Values(*list))
+	}
+	return r
+}
+
 // RuleError says what is wrong with a configured rule.
 type RuleError struct {
 	Field string // "sync.exclude[0].resources"

@@ -65,6 +65,9 @@ type Config struct {
 	TokensShared bool
 	// Exclude comes after the profile's rules, Include after Exclude.
 	Exclude, Include []Rule
+	// Replace are the objects of the standby's own that the primary's of the same
+	// name may replace.
+	Replace []Rule
 }
 
 // Scope decides about keys. Make one with New.
@@ -73,6 +76,7 @@ type Scope struct {
 	roots    []string // of objects; the API server's first
 	nested   []string // roots, the longest first
 	rules    []rule   // in order: the last match wins
+	replace  []rule   // see Replaces
 
 	mu     sync.RWMutex
 	places map[string]*place // by directory of the key
@@ -113,6 +117,13 @@ func New(c Config) (*Scope, error) {
 		if err := s.add(r, In, fmt.Sprintf("sync.include[%d]", i)); err != nil {
 			return nil, err
 		}
+	}
+	for i, r := range c.Replace {
+		compiled, err := compile(r, In, fmt.Sprintf("sync.replace[%d]", i))
+		if err != nil {
+			return nil, err
+		}
+		s.replace = append(s.replace, compiled)
 	}
 	return s, nil
 }
@@ -192,13 +203,13 @@ func (s *Scope) Hash() string {
 		Prefix  string
 		More    []string `json:",omitempty"` // prefixes
 		Rules   []decider
+		Replace []decider `json:",omitempty"`
 	}{Version: 1, Prefix: s.prefixes[0], More: slices.Sorted(slices.Values(s.prefixes[1:]))}
 	for _, r := range s.rules {
-		d := decider{r.verdict, r.Rule}
-		for _, list := range []*[]string{&d.Rule.Namespaces, &d.Rule.Resources, &d.Rule.Names, &d.Rule.Keys, &d.Rule.Types} {
-			*list = slices.Sorted(slices.Values(*list)) // their order says nothing; nil for an empty one
-		}
-		all.Rules = append(all.Rules, d)
+		all.Rules = append(all.Rules, decider{r.verdict, r.sorted()})
+	}
+	for _, r := range s.replace {
+		all.Replace = append(all.Replace, decider{r.verdict, r.sorted()})
 	}
 	data, err := json.Marshal(all)
 	if err != nil {

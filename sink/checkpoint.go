@@ -29,6 +29,9 @@ const (
 	// where it was held and has been released: it is to be held again. Others are empty.
 	SurplusKept     = "kept"
 	SurplusReleased = "released"
+	// ConflictPrefix holds one key for every key in scope under which the standby has
+	// an object of its own that the primary's does not replace; see Conflict.
+	ConflictPrefix = Root + "conflict"
 	// OperatorKey is written by every command that writes objects of the standby
 	// beside the replication, in the same transaction. It holds when and which.
 	OperatorKey = Root + "operator"
@@ -77,6 +80,13 @@ type Checkpoint struct {
 	Witness *Witness `json:"witness,omitempty"`
 	// Spares are other keys written before it, the newest first, for when it is deleted.
 	Spares []Witness `json:"spares,omitempty"`
+}
+
+// Conflict is what is recorded of a key below ConflictPrefix, as JSON.
+type Conflict struct {
+	Standby string    `json:"standby"` // UID of the object that stays
+	Primary string    `json:"primary"` // UID of the one that is not replicated
+	Since   time.Time `json:"since"`   // the daemon's clock, for people only
 }
 
 // Witness is a key and the primary's revision of its last write.

@@ -82,6 +82,8 @@ func compareWith(view *scope.View, records scope.Records, object scope.Object, p
 		return finding{out: true}
 	case !object.In:
 		return finding{kind: Surplus}
+	case view.Conflicts(primary.Key, object, other):
+		return finding{kind: Conflict}
 	case !other.In, !view.Same(primary.Key, object, other, primary.Value, standby.Value):
 		return finding{kind: Differing}
 	case !records.Fit(primary.Key, object):

@@ -64,6 +64,9 @@ func MakePlan(ctx context.Context, sides Sides, view *scope.View, report Report)
 	deletes = ownersFirst(deletes)
 	slices.Reverse(deletes)
 	plan.Steps = append(plan.Steps, deletes...)
+	for _, key := range report.Conflict.Keys {
+		plan.Steps = append(plan.Steps, Step{Key: key, Kind: Conflict, Leave: ownStays})
+	}
 	return plan, nil
 }
 
@@ -90,6 +93,9 @@ func (p *Plan) OwnersOf(view *scope.View, missed []string) {
 		}
 	}
 }
+
+// ownStays is why a repair does not touch what is in conflict.
+const ownStays = "the standby has an object of its own there, which stays until a rule says otherwise: understudy scope propose"
 
 func planSteps(ctx context.Context, sides Sides, view *scope.View, report Report, kinds ...Kind) (steps []Step, err error) {
 	proof := keyProof{standby: sides.Standby, view: view, report: report}

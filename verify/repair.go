@@ -183,6 +183,9 @@ func (r *repair) operations(s Step, primary, standby *kv.Pair, records scope.Rec
 	case changed:
 		r.leave(s, "changed on the standby since it was compared")
 		return nil
+	case found.kind == Conflict:
+		r.leave(s, ownStays)
+		return nil
 	case s.Delete:
 		if found.kind != Surplus {
 			r.leave(s, "the primary has it by now")

@@ -34,10 +34,13 @@ const (
 	Surplus     Kind = "surplus"     // the standby has it, the primary does not
 	Differing   Kind = "differing"   // both have it, with different objects
 	Undecodable Kind = "undecodable" // one side's value cannot be decrypted or is no whole object
+	// Conflict: the standby has an object of its own that stays, until somebody
+	// decides; see scope.View.Conflicts.
+	Conflict Kind = "conflict"
 )
 
 // Kinds are all kinds of differences, the worst last.
-var Kinds = []Kind{Missed, Surplus, Differing, Undecodable}
+var Kinds = []Kind{Missed, Surplus, Differing, Conflict, Undecodable}
 
 // Keys are keys of one kind: how many, and the first of them in key order.
 type Keys struct {
@@ -75,6 +78,7 @@ type Report struct {
 	Surplus     Keys `json:"surplus"`
 	Differing   Keys `json:"differing"`
 	Undecodable Keys `json:"undecodable"`
+	Conflict    Keys `json:"conflict"`
 	// ByResource counts them all, the unlisted as well, by resource and kind; nil in
 	// the report of an Account.
 	ByResource map[string]map[Kind]int64 `json:"byResource,omitempty"`
@@ -107,6 +111,8 @@ func (r *Report) Of(k Kind) *Keys {
 		return &r.Differing
 	case Undecodable:
 		return &r.Undecodable
+	case Conflict:
+		return &r.Conflict
 	}
 	panic(fmt.Sprintf("verify: no such kind of difference: %q", k))
 }
@@ -136,12 +142,12 @@ func (r Report) Restrict(kinds []Kind, keys []string) (restricted Report, equal 
 
 // Differences is how many keys differ, of all kinds.
 func (r *Report) Differences() int64 {
-	return r.Missed.Count + r.Surplus.Count + r.Differing.Count + r.Undecodable.Count
+	return r.Missed.Count + r.Surplus.Count + r.Differing.Count + r.Undecodable.Count + r.Conflict.Count
 }
 
 func newReport(started time.Time) Report {
 	none := func() Keys { return Keys{Keys: []string{}} }
-	return Report{Verdict: Unknown, Missed: none(), Surplus: none(), Differing: none(), Undecodable: none(), Started: started}
+	return Report{Verdict: Unknown, Missed: none(), Surplus: none(), Differing: none(), Undecodable: none(), Conflict: none(), Started: started}
 }
 
 func unknown(started time.Time, reason, hint string) Report {

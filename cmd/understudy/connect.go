@@ -109,6 +109,7 @@ func newScope(p *config.Pair) (*scope.Scope, error) {
 		TokensShared: tokensShared(p),
 		Exclude:      scopeRules(p.Sync.Exclude),
 		Include:      scopeRules(p.Sync.Include),
+		Replace:      scopeRules(p.Sync.Replace),
 	})
 	return s, wrongRule(p, "sync", err)
 }

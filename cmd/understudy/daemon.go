@@ -111,7 +111,7 @@ func (d *daemon) applied(took time.Duration, _ int) { d.metrics.Applied(took) }
 func (d *daemon) seen(writes []replica.Write, _ kv.Revision) {
 	d.account.Blind("")
 	for _, w := range writes {
-		if !w.Foreign {
+		if !w.Foreign && !w.Conflict {
 			d.account.Own(w.Key, w.Revision)
 			continue
 		}

@@ -129,6 +129,6 @@ func (d *daemon) checked(report verify.Report, err error) {
 		log.Info("checked")
 	default:
 		log.Warn("checked", "missed", report.Missed.Count, "surplus", report.Surplus.Count,
-			"differing", report.Differing.Count, "undecodable", report.Undecodable.Count, "reason", report.Reason)
+			"differing", report.Differing.Count, "conflict", report.Conflict.Count, "undecodable", report.Undecodable.Count, "reason", report.Reason)
 	}
 }

@@ -118,6 +118,7 @@ type copied struct {
 	Written         int64   `json:"written"`
 	Deleted         int64   `json:"deleted"`
 	Surplus         int64   `json:"surplus"`
+	Conflicts       int64   `json:"conflicts"` // keys under which the standby has an object of its own, which stays
 	Seconds         float64 `json:"seconds"`
 
 	prefix string
@@ -143,7 +144,7 @@ func runSyncOnce(ctx context.Context, app *app, pair *config.Pair, opts syncOpti
 	return opts.output.write(stdout, copied{
 		SourceRevision: int64(state.Checkpoint.SourceRevision), StandbyRevision: int64(state.Checkpoint.Revision),
 		Reason: state.Copy.Reason, Read: state.Copy.Read, Written: written, Deleted: deletes + state.Deletes,
-		Surplus: state.Copy.Surplus, Seconds: time.Since(began).Seconds(),
+		Surplus: state.Copy.Surplus, Conflicts: state.Copy.Conflicts, Seconds: time.Since(began).Seconds(),
 		prefix: pair.Sync.Prefix,
 	})
 }
@@ -156,6 +157,9 @@ func (c copied) writeTable(w io.Writer) error {
 	}
 	if err == nil && c.Surplus > 0 {
 		_, err = fmt.Fprintf(w, "%d keys in scope exist only on the standby and were left alone; see: understudy check\n", c.Surplus)
+	}
+	if err == nil && c.Conflicts > 0 {
+		_, err = fmt.Fprintf(w, "%d keys are in conflict: the standby has an object of its own there, which stays; see: understudy check\n", c.Conflicts)
 	}
 	return err
 }

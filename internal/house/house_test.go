@@ -22,7 +22,7 @@ const module = "github.com/understudy-dr/understudy/"
 // Levels of the house. A package may import what its level allows.
 var (
 	vocabulary = []string{"kv", "remedy"}
-	pure       = []string{"registry", "scope"}
+	pure       = []string{"registry", "scope", "twin"}
 	systems    = []string{"source", "sink", "role", "cluster", "node", "store", "dns", "pki", "datadir", "kube", "images"}
 	features   = []string{"replica", "verify", "backup", "restore", "objects", "failover", "hold"}
 	faces      = []string{"config", "console"}
@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 
 	"registry": vocabulary,
 	"scope":    union(vocabulary, []string{"registry"}),
+	"twin":     union(vocabulary, []string{"registry", "scope"}),
 
 	"source":  union(vocabulary, pure),
 	"sink":    union(vocabulary, pure),
