@@ -232,3 +232,14 @@ func (p *Pair) MissingFiles() error {
 		Code:   remedy.Usage,
 	}
 }
+
+// RelativeFiles are the fields of a configuration as Parse reads it whose paths
+// count from the directory of the file.
+func (p *Pair) RelativeFiles() (fields []string) {
+	for _, f := range p.files() {
+		if *f.value != "" && !filepath.IsAbs(*f.value) {
+			fields = append(fields, f.path)
+		}
+	}
+	return fields
+}

@@ -30,7 +30,7 @@ var commandGroups = []struct {
 	commands []func(*app) *cobra.Command
 }{
 	{"Begin:", []func(*app) *cobra.Command{newDemoCmd, newInitCmd, newConfigCmd, newPreflightCmd}},
-	{"Replicate:", []func(*app) *cobra.Command{newSyncCmd, newPauseCmd, newResumeCmd, newHoldCmd, newForgetCmd}},
+	{"Replicate:", []func(*app) *cobra.Command{newSyncCmd, newPauseCmd, newResumeCmd, newHoldCmd, newScopeCmd, newForgetCmd}},
 	{"Prove and repair:", []func(*app) *cobra.Command{newStatusCmd, newCheckCmd, newRepairCmd, newSimulateCmd, newFloorCmd}},
 	{"More:", []func(*app) *cobra.Command{newVersionCmd}}, // help and completion join the last group
 }

@@ -31,6 +31,7 @@ import (
 //	expand TEMPLATE FILE        write FILE from TEMPLATE with $VARIABLES filled in
 //	put NAME KEY VALUE          write a key; @FILE stands for a file's contents,
 //	                            N*C for a ConfigMap padded with N times C
+//	load NAME FILE              write the objects of a YAML file, see fixture.Stored
 //	del NAME KEY|PREFIX/        delete a key, or all below a prefix
 //	has NAME KEY|PREFIX/        it has the key, or any below the prefix
 //	compact NAME                forget what was before now
@@ -39,6 +40,7 @@ import (
 //	fill [-enc FILE] NAME N     write N objects of a management cluster
 //	remember NAME               all keys but Understudy's own, with values and revisions
 //	unchanged NAME...           they are what they were when remembered
+//	kept NAME...                so are those of then; others may have come
 //	equal [CONFIG]              both sides hold the same in scope, says the checker
 //	crash NAME, restart NAME [--flag...]
 //	keep NAME DIR, rollback NAME DIR   copy the data directory; put the copy back
@@ -48,6 +50,7 @@ var etcdCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"etcd-tls":    func(ts *testscript.TestScript, neg bool, args []string) { startEtcd(ts, neg, args, true) },
 	"expand":      expandFile,
 	"put":         putKey,
+	"load":        loadObjects,
 	"del":         deleteKeys,
 	"has":         hasKeys,
 	"compact":     compactEtcd,
@@ -56,6 +59,7 @@ var etcdCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"fill":        fillEtcd,
 	"remember":    rememberKeys,
 	"unchanged":   keysUnchanged,
+	"kept":        keysKept,
 	"equal":       mustBeEqual,
 	"crash":       killEtcd,
 	"restart":     restartEtcd,
@@ -152,6 +156,18 @@ func putKey(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	_, err := etcdOf(ts, args[0]).Client().Put(ctx, args[1], value)
 	ts.Check(err)
+}
+
+func loadObjects(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 2, "load NAME FILE")
+	ctx, cancel := bounded()
+	defer cancel()
+	pairs, err := fixture.Stored([]byte(ts.ReadFile(args[1])))
+	ts.Check(err)
+	for _, p := range pairs {
+		_, err := etcdOf(ts, args[0]).Client().Put(ctx, p.Key, string(p.Value))
+		ts.Check(err)
+	}
 }
 
 func deleteKeys(ts *testscript.TestScript, neg bool, args []string) {
@@ -293,6 +309,18 @@ func keysUnchanged(ts *testscript.TestScript, neg bool, args []string) {
 		for key := range was {
 			if _, there := is[key]; !there {
 				ts.Fatalf("%s: %s is gone", name, key)
+			}
+		}
+	}
+}
+
+func keysKept(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 1, "kept NAME...")
+	for _, name := range args {
+		is := contents(ts, name)
+		for key, value := range rememberedOf(ts, name) {
+			if is[key] != value {
+				ts.Fatalf("%s: %s was %.300s\nand is %.300s", name, key, value, is[key])
 			}
 		}
 	}
