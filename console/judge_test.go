@@ -103,6 +103,7 @@ func TestJudge(t *testing.T) {
 		"a key flaps": {func(f *Facts) {
 			f.Report.Drift = &Drift{Deleted: 4, Repaired: 3, Flapping: []Incident{{What: "deleted", Kind: "Secret", Name: "a", By: "garbage collector"}}}
 		}, AtRisk, "flapping"},
+		"conflict":                {func(f *Facts) { f.Report.Live = &Summary{Verdict: Inconsistent, Conflict: 2} }, AtRisk, "conflict"},
 		"certificate expired":     {func(f *Facts) { f.Certificates[0].NotAfter = now }, AtRisk, "certificate-expired"},
 		"never reported":          {func(f *Facts) { f.Report = nil }, Unverified, "silent-daemon"},
 		"another's report":        {func(f *Facts) { f.Report.Identity = "host/0" }, Unverified, "silent-daemon"},

@@ -149,7 +149,7 @@ type CertificateFacts struct {
 type OnlyFacts struct {
 	Primary, Standby map[string]int64
 	Both             int64
-	Replaced         map[string]int64 // of Both: the standby has another object (UID) of that name
+	Replaced         map[string]int64 // of Both: the standby has another object (UID) of that name, and no rule gives it up
 }
 
 // PreflightState is the outcome of one check.

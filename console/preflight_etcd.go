@@ -198,8 +198,8 @@ func judgeReplaced(f PreflightFacts) []PreflightLine {
 	if n == 0 || !f.Only.Known || f.Standby.Role.Value.Standby {
 		return nil
 	}
-	return checked(CheckWarn, "make sure that the sides are not swapped (understudy config view), and exclude what "+f.Standby.Name+" shall keep: sync.exclude",
-		"%s objects of %s have the name of another on %s (%s): sync replaces them", number(n), f.Standby.Name, f.Primary.Name, most(f.Only.Value.Replaced))
+	return checked(CheckFail, "understudy scope propose --write proposed.yaml, where the sides are not swapped",
+		"%s objects of %s have the name of another on %s (%s): sync refuses to replace them", number(n), f.Standby.Name, f.Primary.Name, most(f.Only.Value.Replaced))
 }
 
 func total(m map[string]int64) (n int64) {

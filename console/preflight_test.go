@@ -182,7 +182,7 @@ func TestPreflightRules(t *testing.T) {
 		"no Pods of API servers":  {func(f *PreflightFacts) { f.Standby.Flags = NotFound[map[string]map[string]string]("none") }, "etcd-elsewhere", Unchecked, "spb: none"},
 		"only on the primary":     {func(f *PreflightFacts) { f.Only.Value.Primary = map[string]int64{"secrets": 5} }, "objects-one-sided", CheckOK, "5 secrets"},
 		"only on the standby":     {func(f *PreflightFacts) { f.Only.Value.Standby = map[string]int64{"secrets": 5, "configmaps": 7} }, "objects-one-sided", CheckWarn, "7 configmaps, 5 secrets"},
-		"standby has others of one name": {func(f *PreflightFacts) { f.Only.Value.Replaced = map[string]int64{"namespaces": 7} }, "objects-replaced", CheckWarn,
+		"standby has others of one name": {func(f *PreflightFacts) { f.Only.Value.Replaced = map[string]int64{"namespaces": 7} }, "objects-replaced", CheckFail,
 			"7 objects of spb have the name of another on moscow (7 namespaces)"},
 		"others of one name in a pair": {func(f *PreflightFacts) {
 			f.Only.Value.Replaced, f.Standby.Role = map[string]int64{"namespaces": 7}, found(RoleFacts{Standby: true})

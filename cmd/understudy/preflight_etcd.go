@@ -121,9 +121,9 @@ func (e *etcdSide) close() {
 }
 
 // tally counts a key and tells whether it is in scope, and which object it is.
-func (e *etcdSide) tally(p *kv.Pair) (in bool, uid string) {
+func (e *etcdSide) tally(p *kv.Pair) (in bool, object scope.Object) {
 	if p == nil {
-		return false, ""
+		return false, object
 	}
 	e.keys++
 	e.bytes += int64(len(p.Key) + len(p.Value))
@@ -134,7 +134,7 @@ func (e *etcdSide) tally(p *kv.Pair) (in bool, uid string) {
 	}
 	prefix := encryptionPrefix(p.Value)
 	if prefix == "" || !in && !e.facts.EncryptionGiven { // what is out of scope proves the key as well
-		return in, object.Meta.UID
+		return in, object
 	}
 	v := e.encrypted[prefix]
 	if v == nil {
@@ -147,7 +147,7 @@ func (e *etcdSide) tally(p *kv.Pair) (in bool, uid string) {
 		if _, err := e.plain(resource, p.Key, p.Value); err != nil { // two keys may have one name
 			v.Unread++
 			v.Read.Value, v.Read.Why = false, oneLine(err)
-			return in, object.Meta.UID
+			return in, object
 		}
 	}
 	if in && e.recode != nil {
@@ -159,7 +159,7 @@ func (e *etcdSide) tally(p *kv.Pair) (in bool, uid string) {
 			v.Clear++
 		}
 	}
-	return in, object.Meta.UID
+	return in, object
 }
 
 // encryptionPrefix is "k8s:enc:aescbc:v1:key1:" of a value that begins so.

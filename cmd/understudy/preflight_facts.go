@@ -141,12 +141,12 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) (p, 
 	there := map[string]bool{}
 	err := kv.Join(left, right, func(a, b *kv.Pair) error {
 		g.seen(there, cmp.Or(a, b).Key)
-		inA, uidA := p.tally(a)
-		inB, uidB := s.tally(b)
+		inA, ofA := p.tally(a)
+		inB, ofB := s.tally(b)
 		switch {
 		case inA && b != nil, inB && a != nil:
 			only.Both++
-			if uidA != "" && uidB != "" && uidA != uidB {
+			if g.view.Twin(a.Key, ofA, ofB) {
 				only.Replaced[g.resource(a.Key)]++
 			}
 		case inA:
