@@ -118,6 +118,9 @@ func play(t *testing.T, seed uint64, members int, limit time.Duration) {
 		Pace: 20 * time.Millisecond, Timeout: 2 * time.Second})
 	t.Cleanup(m.calm)
 
+	// What others create there is in the place of what comes from the primary, for
+	// its Namespace is the primary's.
+	put(t, m.primary.Client(), "/registry/namespaces/prod", stored("Namespace", "", "prod", "00000000-0000-4000-8000-00000000ffff", ""))
 	m.write()
 	m.spawn()
 	rounds := 0
