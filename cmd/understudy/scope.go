@@ -62,7 +62,7 @@ func runScopeList(ctx context.Context, pair *config.Pair, out output, stdout io.
 		return err
 	}
 	defer s.close()
-	found, err := surveyed(ctx, s, view)
+	found, err := bothSides(ctx, s, view)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func runScopeList(ctx context.Context, pair *config.Pair, out output, stdout io.
 	return out.write(stdout, r)
 }
 
-func surveyed(ctx context.Context, s *sides, view *scope.View) (*twin.Survey, error) {
+func bothSides(ctx context.Context, s *sides, view *scope.View) (*twin.Survey, error) {
 	found, err := verify.Survey(ctx, s.clients(), view)
 	if err != nil {
 		return nil, &remedy.Error{Op: "read both sides", Err: err, Remedy: "understudy status says which side does not answer", Code: remedy.CodeOf(err)}

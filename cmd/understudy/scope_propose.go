@@ -93,7 +93,7 @@ func runScopePropose(ctx context.Context, pair *config.Pair, opts proposeOptions
 
 // propose makes rules and proves that no twin takes part by them.
 func propose(ctx context.Context, s *sides, pair *config.Pair, view *scope.View) (p twin.Proposal, err error) {
-	found, err := surveyed(ctx, s, view)
+	found, err := bothSides(ctx, s, view)
 	if err != nil {
 		return p, err
 	}
@@ -110,7 +110,7 @@ func propose(ctx context.Context, s *sides, pair *config.Pair, view *scope.View)
 		if changed.Scope, err = newScope(&with); err != nil {
 			return nil, err
 		}
-		left, err := surveyed(ctx, s, &changed)
+		left, err := bothSides(ctx, s, &changed)
 		if err != nil {
 			return nil, err
 		}
