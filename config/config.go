@@ -175,6 +175,8 @@ type Sync struct {
 	Replace []Rule `yaml:"replace,omitempty"`
 	// Whether ServiceAccount-token Secrets take part: own leaves them out; shared takes them in, where the API servers of both sides sign tokens with the same keys and issuer.
 	ServiceAccountTokens string `yaml:"serviceAccountTokens" default:"own" enum:"own,shared"`
+	// What sync refuses and is done all the same. encryption: encrypted values are copied as they are, though no encryption of either side is given; a standby with another key could list none of them.
+	Accept []string `yaml:"accept,omitempty" enum:"encryption"`
 	// How long a daemon that fell silent stays the leader. A whole number of seconds.
 	LeaseTTL Duration `yaml:"leaseTTL" default:"10s" min:"2s" max:"5m" format:"seconds"`
 	// Lag above which the pair counts as LAGGING.

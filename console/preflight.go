@@ -116,6 +116,7 @@ type EncryptedValues struct {
 	Count  int64
 	Read   Found[bool] // whether the side's own configuration reads all of them; not known without it
 	Unread int64       // those that it does not read
+	Raw    int64       // on the standby: those that it does not read, and the primary's configuration does
 	// Of the primary's, in scope: those that would be stored in clear on the
 	// standby, and those that cannot be stored there at all, with a reason.
 	Clear, Refused int64

@@ -172,7 +172,10 @@ func judgeEncryption(f PreflightFacts) []PreflightLine {
 			}
 		}
 	}
-	var clear, refused int64
+	var clear, refused, raw int64
+	for _, v := range s {
+		raw += v.Raw
+	}
 	var why string
 	for _, v := range p {
 		clear, refused, why = clear+v.Clear, refused+v.Refused, cmp.Or(why, v.Why)
@@ -180,6 +183,9 @@ func judgeEncryption(f PreflightFacts) []PreflightLine {
 	given := f.Primary.EncryptionGiven && f.Standby.EncryptionGiven
 	switch {
 	case len(lines) > 0:
+	case raw > 0:
+		lines = checked(CheckWarn, "understudy sync writes them anew, so that they can be read there",
+			"%s values of %s were copied as %s encrypts them: its API servers can list none of their resources", number(raw), f.Standby.Name, f.Primary.Name)
 	case refused > 0:
 		lines = checked(CheckFail, give+"; a file with {identity: {}} alone where they store in clear",
 			"sync cannot store %s encrypted values of %s on %s: %s", number(refused), f.Primary.Name, f.Standby.Name, why)

@@ -2,6 +2,12 @@ package registry
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
 )
 
 // Recoder turns what the primary stored into what the standby should store:
@@ -15,6 +21,36 @@ type Recoder struct {
 // no configuration given.
 func NewRecoder(primary, standby *Encryption) *Recoder {
 	return &Recoder{primary: primary, standby: standby, same: primary.equal(standby)}
+}
+
+// Configured tells whether the encryption of one side at least is known.
+func (r *Recoder) Configured() bool { return r != nil && (r.primary != nil || r.standby != nil) }
+
+// Hash changes with the keys and their order on either side; "" where neither is
+// configured. It tells nothing of the secrets.
+func (r *Recoder) Hash() string {
+	if !r.Configured() {
+		return ""
+	}
+	h := sha256.New()
+	for _, side := range []*Encryption{r.primary, r.standby} {
+		side.writeTo(h)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// writeTo writes what distinguishes one configuration from another.
+func (e *Encryption) writeTo(w io.Writer) {
+	if e == nil {
+		_, _ = io.WriteString(w, "none\n") // a hash takes everything
+		return
+	}
+	for _, resource := range slices.Sorted(maps.Keys(e.providers)) {
+		for _, p := range e.providers[resource] {
+			fmt.Fprintf(w, "%q %q %q %x\n", resource, p.kind, p.prefix, sha256.Sum256(p.secret[:]))
+		}
+	}
+	_, _ = io.WriteString(w, "end\n")
 }
 
 // Same tells whether both clusters encrypt alike, so that every value is

@@ -237,6 +237,11 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	if err := r.refuseTwins(ctx, primary, standby, facts, decision); err != nil {
 		return err
 	}
+	if decision.Copy != "" {
+		if err := refuseSealed(ctx, primary.Client, r.View); err != nil {
+			return err
+		}
+	}
 	facts.StandbyRole, err = role.EnsureStandby(ctx, standby.Client, r.Pair, cluster.FormatID(facts.Primary.ID), time.Now())
 	if err != nil {
 		return err

@@ -19,11 +19,16 @@ type unreadableError struct {
 func (e *unreadableError) Error() string { return e.err.Error() }
 func (e *unreadableError) Unwrap() error { return e.err }
 
+const giveEncryption = "set primary.encryption and standby.encryption to the files that their API servers run with (--encryption-provider-config); " +
+	"where a look at both has shown that the keys are the same and neither file can be given: sync.accept: [encryption]; nothing was skipped"
+
 // unreadable gives such a value its remedy. Nothing is skipped: replication
 // stops before it.
 func unreadable(key string, err error) error {
 	e := &remedy.Error{Op: "read the primary's object", Err: &unreadableError{key, err}}
 	switch {
+	case errors.Is(err, scope.ErrSealed):
+		e.Code, e.Remedy = remedy.Refused, giveEncryption
 	case errors.Is(err, scope.ErrCannotHold):
 		e.Code = remedy.Auth
 		e.Remedy = "set primary.encryption and standby.encryption to the EncryptionConfiguration files that the API servers use; where a KMS has the keys, " +

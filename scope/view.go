@@ -16,7 +16,15 @@ type View struct {
 	Recoder *registry.Recoder
 	Holds   *Holds  // nil = none
 	Locals  *Locals // nil = none
+	// Understood makes Want refuse an encrypted value where no configuration of
+	// either side is given: copied as it is, it would make every LIST of its
+	// resource fail on a standby that has another key.
+	Understood bool
 }
+
+// ErrSealed means that a value is encrypted, and that nobody has said how; see
+// View.Understood.
+var ErrSealed = errors.New("is encrypted, and the configuration does not say how the two sides encrypt: where the standby has another key, it could list no object of this resource any more")
 
 // ErrCannotHold means that an object of a held kind is encrypted, and that no
 // configuration says how: on the standby it would act.
@@ -74,6 +82,9 @@ func (v *View) Want(key string, stored []byte) (Wanted, error) {
 		return Wanted{}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
 	object, err := v.read(key, parsed, verdict, plain)
+	if err == nil && v.Sealed(object) {
+		err = fmt.Errorf("%s (%s): %w", key, parsed, ErrSealed)
+	}
 	if err == nil {
 		object, err = v.dropOwners(key, parsed, object)
 	}
@@ -91,6 +102,11 @@ func (v *View) Want(key string, stored []byte) (Wanted, error) {
 		return Wanted{}, err
 	}
 	return Wanted{Object: object, Value: value, Kept: out}, nil
+}
+
+// Sealed reports whether Want refuses the object for its encryption.
+func (v *View) Sealed(o Object) bool {
+	return v.Understood && o.In && o.Opaque && !v.Recoder.Configured()
 }
 
 // store is the Recoder's Store with an error that names the key.
@@ -134,6 +150,9 @@ const rewriting = "3"
 // fields.
 func (v *View) HoldsHash() string {
 	hash := rewriting + "+" + v.Holds.Hash()
+	if sealed := v.Recoder.Hash(); sealed != "" {
+		hash += "+" + sealed
+	}
 	if v.Locals == nil || v.Locals.hash == "" {
 		return hash
 	}

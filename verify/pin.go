@@ -120,7 +120,7 @@ func (p Point) fits(view *scope.View) error {
 		return nil
 	}
 	return &NoPointError{
-		Reason: "the standby was filled with another scope or other holds than those configured here",
+		Reason: "the standby was filled with another scope, other holds or other encryption keys than those configured here",
 		Hint:   "use the daemon's configuration, or restart the daemon with this one: it then compares and writes what differs",
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
@@ -43,6 +44,7 @@ func newView(p *config.Pair) (*scope.View, error) {
 	if view.Recoder, err = newRecoder(p); err != nil {
 		return nil, err
 	}
+	view.Understood = !slices.Contains(p.Sync.Accept, "encryption")
 	return view, nil
 }
 

@@ -145,6 +145,10 @@ func (e *etcdSide) tally(p *kv.Pair) (in bool, object scope.Object) {
 	resource := e.preflight.resource(p.Key)
 	if e.facts.EncryptionGiven {
 		if _, err := e.plain(resource, p.Key, p.Value); err != nil { // two keys may have one name
+			if _, err := e.preflight.view.Recoder.PlainOfPrimary(resource, p.Key, p.Value); !e.primary && in && err == nil {
+				v.Raw++
+				return in, object.Meta.UID
+			}
 			v.Unread++
 			v.Read.Value, v.Read.Why = false, oneLine(err)
 			return in, object
