@@ -147,7 +147,7 @@ func (e *etcdSide) tally(p *kv.Pair) (in bool, object scope.Object) {
 		if _, err := e.plain(resource, p.Key, p.Value); err != nil { // two keys may have one name
 			if _, err := e.preflight.view.Recoder.PlainOfPrimary(resource, p.Key, p.Value); !e.primary && in && err == nil {
 				v.Raw++
-				return in, object.Meta.UID
+				return in, object
 			}
 			v.Unread++
 			v.Read.Value, v.Read.Why = false, oneLine(err)
