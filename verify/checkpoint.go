@@ -3,14 +3,11 @@ package verify
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -58,13 +55,6 @@ func (s *simulator) judgeCopy(c *sink.Checkpoint) {
 		s.findings.add(NothingThere, Red, "", Item{Key: sink.CheckpointKey}, func() string {
 			return fmt.Sprintf("it stands for the primary's revision %d; no key in scope is below %s", c.SourceRevision, strings.Join(s.scope.Roots(), " or "))
 		})
-	}
-	for _, key := range slices.Sorted(maps.Keys(s.held)) {
-		if s.find(key) < 0 {
-			k, _ := s.scope.Parse(key) // noteHeld let no other in
-			o := record{key: key, resource: s.resource(k), in: true}
-			s.note(HeldMissing, Red, &o, func() string { return "its original is " + scope.HeldPrefix + key })
-		}
 	}
 }
 

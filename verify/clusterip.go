@@ -44,6 +44,9 @@ func (s *simulator) readAddresses(svc *service, spec corev1.ServiceSpec) {
 			s.addresses = append(s.addresses, address{svc, NodePortCollision, fmt.Sprintf("%s %d", p.Protocol, p.NodePort), netip.Addr{}})
 		}
 	}
+	if spec.HealthCheckNodePort != 0 {
+		s.addresses = append(s.addresses, address{svc, NodePortCollision, fmt.Sprintf("TCP %d", spec.HealthCheckNodePort), netip.Addr{}})
+	}
 }
 
 // readRange reads which addresses the standby hands out to Services.

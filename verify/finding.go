@@ -41,15 +41,21 @@ const (
 	VersionUnknown    Problem = "version-unknown"
 	VersionNotServed  Problem = "version-not-served"
 	VersionNotListed  Problem = "version-not-listed"
+	VersionNotRead    Problem = "version-not-read"
 	ConversionBackend Problem = "conversion-without-backend"
 	WebhookBackend    Problem = "webhook-without-backend"
 	WebhookByURL      Problem = "webhook-by-url"
 	APIServiceBackend Problem = "apiservice-without-backend"
 
+	PolicyParameter  Problem = "policy-without-parameter"
+	SchedulerBackend Problem = "scheduler-webhook-without-backend"
+	SchedulerUnknown Problem = "scheduler-unknown"
+
 	ClusterIPCollision Problem = "clusterip-collision"
 	ClusterIPAllocated Problem = "clusterip-allocated"
 	ClusterIPOutside   Problem = "clusterip-outside"
 	NodePortCollision  Problem = "nodeport-collision"
+	BalancerCollision  Problem = "loadbalancer-collision"
 
 	OwnerKindUnknown Problem = "owner-kind-unknown"
 	OwnerUnreadable  Problem = "owner-unreadable"
@@ -61,6 +67,11 @@ const (
 	ClaimLeftOut     Problem = "claim-left-out"
 	VolumeReclaimed  Problem = "volume-reclaimed"
 	HeldMissing      Problem = "held-missing"
+
+	OriginalUndecryptable Problem = "original-undecryptable"
+	OriginalUndecodable   Problem = "original-undecodable"
+	OriginalStrange       Problem = "original-of-another"
+
 	Held             Problem = "held"
 	DescribesPrimary Problem = "describes-primary"
 )
@@ -78,6 +89,12 @@ var problems = []struct {
 		"is sync.prefix the API servers' --etcd-prefix? With the primary there: understudy check, understudy repair --apply. With the primary gone this standby is empty: restore a backup"},
 	{HeldMissing, "are not there, though the originals that they were held from are: they have been deleted",
 		"understudy check; with the primary there: understudy repair --apply. With the primary gone the original, /understudy/held/ and its key, is the last copy. Where the object is to be gone: understudy forget /understudy/held/KEY"},
+	{OriginalUndecryptable, "are held, and their originals cannot be decrypted: the release leaves them inert",
+		"give the standby.encryption its old key back, and the standby's API servers as well, where it was rotated away; with the primary there it can be written anew: understudy repair --apply"},
+	{OriginalUndecodable, "are held, and their originals are no whole objects: the release leaves them inert",
+		"with the primary there: understudy repair --apply; with the primary gone, put the object right with kubectl edit"},
+	{OriginalStrange, "are held, and their originals are of other objects that had the name before: the release leaves them inert",
+		"see what stands there: understudy hold list; with the primary there: understudy repair --apply"},
 	{ScopeChanged, "the standby was filled with another scope than the one configured here",
 		"run the daemon with this configuration, so that it copies again: understudy sync"},
 	{FloorMissing, "the standby's etcd is not far enough above the primary's revision: API clients that move over hang or miss events",
@@ -104,6 +121,8 @@ var problems = []struct {
 		"correct the definition on the primary"},
 	{VersionUnknown, "are stored in a version that their CustomResourceDefinition does not have: the API server cannot read them",
 		"restore the version in the definition, then migrate the objects on the primary"},
+	{VersionNotRead, "are stored in a version that the standby's API servers cannot read: every list of these resources fails",
+		"write each of them again on the primary, in today's version: kubectl get RESOURCE -n NAMESPACE NAME -o json | kubectl replace -f -; where the standby is the older one, bring it to the primary's version first"},
 	{VersionNotServed, "are stored in a version that their CustomResourceDefinition does not serve",
 		"migrate them on the primary to the storage version"},
 	{VersionNotListed, "are stored in a version that status.storedVersions does not list: it may be removed unnoticed",
@@ -114,6 +133,12 @@ var problems = []struct {
 		"bring the Service and its Pods up on the standby; until then other versions than the stored one cannot be read"},
 	{APIServiceBackend, "API services have no backend: discovery is incomplete, and Namespaces cannot end",
 		"bring the Service and its Pods up on the standby, or delete the APIService there"},
+	{PolicyParameter, "admission policies lack their parameters",
+		"take the parameters, and the definition of their kind, into the scope; or create them on the standby under the same name"},
+	{SchedulerBackend, "extend the scheduler, which stops when they cannot be asked, and have no backend",
+		"bring the Service and its Pods up on the standby first, or set failurePolicy: Ignore on the primary"},
+	{SchedulerUnknown, "name a scheduler that has not been seen at work on the standby: their Pods would wait for it",
+		"see that the standby's kube-scheduler has a profile of that name, or a scheduler of that name runs there"},
 	{WebhookByURL, "webhooks refuse writes when they cannot be asked, and are asked at a URL outside the cluster",
 		"see that the URL is reachable from the standby's API servers, and is not the primary"},
 	{ClusterIPCollision, "Services share a cluster IP",
@@ -124,6 +149,8 @@ var problems = []struct {
 		"add a ServiceCIDR with the primary's range on the standby"},
 	{NodePortCollision, "Services share a node port",
 		"give one of them another port"},
+	{BalancerCollision, "Services want a load balancer's address that one of the standby's own has",
+		"give one of them another: spec.loadBalancerIP, or the annotation that names it"},
 	{OwnerKindUnknown, "name an owner of a kind that the standby does not serve: the garbage collector waits, and decides when the kind appears",
 		"bring the owners over before the definition of their kind"},
 	{OwnerUnreadable, "have an owner that cannot be read here: nobody can tell whether the garbage collector finds it",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -84,25 +83,36 @@ func simulateOnce(ctx context.Context, standby *clientv3.Client, sc *scope.Scope
 		return Simulation{}, err
 	}
 	defer cursor.Close()
+	records, err := source.Open(ctx, standby, scope.HeldKey(begin), scope.HeldKey(end), cursor.Revision())
+	if err != nil {
+		return Simulation{}, err
+	}
+	defer records.Close()
 
 	sim := newSimulator(sc, opts.Standby, opts.Limit)
 	result := Simulation{Revision: cursor.Revision()}
 	if err := sim.ownState(ctx, standby, opts.LowFloor, &result); err != nil {
 		return Simulation{}, err
 	}
-	if err := sim.readAll(ctx, cursor, opts.Progress); err != nil {
+	if err := sim.readAll(ctx, cursor, originals{records}, opts.Progress); err != nil {
 		return Simulation{}, err
 	}
-	sim.conclude()
+	again := func(ctx context.Context, begin, end string, visit func(kv.Pair) error) error {
+		return source.Each(ctx, standby, begin, end, cursor.Revision(), visit)
+	}
+	if err := sim.conclude(ctx, again); err != nil {
+		return Simulation{}, err
+	}
 	sim.judgeCopy(result.Checkpoint)
 	result.Objects, result.Replicated = int64(len(sim.objects)), sim.replicated
 	result.Findings = sim.findings.sorted()
 	return result, nil
 }
 
-// readAll gives every key of the stream to the simulator.
-func (s *simulator) readAll(ctx context.Context, stream kv.Stream, progress func(int64)) error {
-	for seen := int64(0); ; seen++ {
+// readAll gives every key of the stream to the simulator, with its original.
+func (s *simulator) readAll(ctx context.Context, objects, originals kv.Stream, progress func(int64)) error {
+	seen := int64(0)
+	return kv.Join(objects, originals, func(object, original *kv.Pair) error {
 		if seen%256 == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -111,12 +121,14 @@ func (s *simulator) readAll(ctx context.Context, stream kv.Stream, progress func
 				progress(seen)
 			}
 		}
-		pair, ok, err := stream.Next()
-		if err != nil || !ok {
-			return err
+		seen++
+		if object == nil {
+			s.lost(*original)
+		} else {
+			s.add(*object, original)
 		}
-		s.add(pair)
-	}
+		return nil
+	})
 }
 
 // ownState reads what Understudy keeps on the standby, at the same revision as
@@ -133,27 +145,5 @@ func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, low 
 	}
 	s.judgeCheckpoint(into, low, err)
 
-	resp, err = standby.Get(ctx, scope.HeldPrefix+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), at)
-	if err != nil {
-		return fmt.Errorf("read what is held: %w", compacted(err))
-	}
-	for _, p := range resp.Kvs {
-		s.noteHeld(string(p.Key))
-	}
 	return nil
-}
-
-// noteHeld counts an original; the rest of its key is that of the object.
-func (s *simulator) noteHeld(key string) {
-	of := strings.TrimPrefix(key, scope.HeldPrefix)
-	k, ok := s.scope.Parse(of)
-	if !ok {
-		return
-	}
-	if s.held == nil {
-		s.held = map[string]bool{}
-	}
-	s.held[of] = true
-	o := record{key: of, resource: s.resource(k), in: true}
-	s.note(Held, Info, &o, func() string { return "" })
 }

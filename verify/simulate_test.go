@@ -116,7 +116,12 @@ func TestSimulateAManagementCluster(t *testing.T) {
 		t.Error("two simulations of one revision differ")
 	}
 
-	s.put(s.sides.Standby, scope.HeldKey(keyBelow(t, keys, "/registry/cluster.x-k8s.io/clusters/")), []byte("{}"))
+	held := keyBelow(t, keys, "/registry/cluster.x-k8s.io/clusters/")
+	stored, err := s.sides.Standby.Get(t.Context(), held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.put(s.sides.Standby, scope.HeldKey(held), stored.Kvs[0].Value)
 	set := keyBelow(t, keys, "/registry/cluster.x-k8s.io/machinesets/")
 	s.remove(s.sides.Standby, set)
 	s.put(s.sides.Standby, keyBelow(t, keys, "/registry/configmaps/clusters-"), []byte(`{"apiVersion":"v1","kind":"Con`))
@@ -164,7 +169,7 @@ func TestSimulateFindsThatNothingIsThere(t *testing.T) {
 		key, value := configMap(1)
 		s.put(s.sides.Standby, "/registry/namespaces/prod", object("Namespace", "", "prod", ""))
 		s.put(s.sides.Standby, key, value)
-		s.put(s.sides.Standby, scope.HeldPrefix+"/registry/deployments/prod/web", []byte("{}"))
+		s.put(s.sides.Standby, scope.HeldPrefix+"/registry/deployments/prod/web", object("Deployment", "prod", "web", ""))
 	}
 }
 

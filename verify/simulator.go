@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,8 +42,11 @@ type simulator struct {
 	endpoints     map[string]bool              // with a ready address, by namespace/name of the Service
 	callers       []caller                     // in the order of their keys, per problem
 	addresses     []address
+	balancers     []balancer
 	volumes       []volume
-	held          map[string]bool // keys of objects whose original is kept
+	policies      map[policyName]*policy
+	placed        []placed
+	schedulers    map[string]bool // that have placed Pods of the standby's own
 	ranges        ranges
 }
 
@@ -80,11 +84,14 @@ func newSimulator(s *scope.Scope, standby *registry.Encryption, limit int) *simu
 		findings: newFindings(limit), resources: map[groupResource]*resource{}, names: map[string]string{},
 		definitions: map[string]*crd{}, byKind: map[schema.GroupKind]*crd{},
 		groupVersions: map[schema.GroupVersion]bool{}, aggregated: map[schema.GroupVersion]bool{}, services: map[string]*service{}, endpoints: map[string]bool{},
+		schedulers: map[string]bool{},
 	}
 }
 
-// add looks at one key. Keys come in ascending order.
-func (s *simulator) add(p kv.Pair) {
+// add looks at one key, and at the original where the object is held: what is
+// said of an object is said of what a release puts there. Keys come in ascending
+// order.
+func (s *simulator) add(p kv.Pair, original *kv.Pair) {
 	key, ok := s.scope.Parse(p.Key)
 	if !ok {
 		return
@@ -92,28 +99,26 @@ func (s *simulator) add(p kv.Pair) {
 	r := s.resource(key)
 	r.namespaced = r.namespaced || key.Namespace != ""
 	o := record{key: p.Key, resource: r}
-	plain, err := s.read(r, p)
-	var meta registry.Meta
-	if err == nil && plain != nil {
-		meta, err = registry.ReadMeta(plain)
+	object := s.see(r, p)
+	v := object
+	o.in = s.inScope(key, p.Key, v.meta, v.plain)
+	if original != nil {
+		v = s.judged(&o, object, original)
 	}
-	o.in = s.inScope(key, p.Key, meta, plain)
-	if err == nil && plain != nil {
-		o.take(meta, s.intern)
-		err = s.readBody(key, &o, plain)
+	o.in = s.inScope(key, p.Key, v.meta, v.plain)
+	if v.readable() {
+		o.take(v.meta, s.intern)
+		if err := s.readBody(key, &o, v.plain); err != nil {
+			broken := v
+			broken.err = err
+			s.noteRead(&o, p, broken, v.original)
+		}
 	}
 	if o.in {
 		s.replicated++
 	}
 	s.objects = append(s.objects, o)
-	switch {
-	case errors.Is(err, registry.ErrNoKey), errors.Is(err, registry.ErrWrongKey):
-		s.note(Undecryptable, Red, &o, func() string { return reason("decrypt "+p.Key+":", err) })
-	case err != nil:
-		s.note(UndecodableValue, Red, &o, err.Error)
-	case plain == nil:
-		s.note(OpaqueValue, Yellow, &o, func() string { return provider(p.Value) })
-	}
+	s.noteRead(&o, p, object, false)
 }
 
 // provider is how an encrypted value begins: "k8s:enc:aescbc:v1:key1".
@@ -192,19 +197,28 @@ func (s *simulator) intern(text string) string {
 	return text
 }
 
-// conclude makes the findings that need all objects.
-func (s *simulator) conclude() {
+// conclude makes the findings that need all objects. each reads again what add
+// was given.
+func (s *simulator) conclude(ctx context.Context, each each) error {
 	byKey := func(a, b record) int { return cmp.Compare(a.key, b.key) }
 	if !slices.IsSortedFunc(s.objects, byKey) {
 		slices.SortFunc(s.objects, byKey)
 	}
 	s.judgeDefinitions()
 	s.judgeStored()
+	s.judgeBuiltins()
 	s.judgeDeletions(s.collect())
 	s.judgeBackends()
 	s.judgeAddresses()
+	s.judgeBalancers()
 	s.judgeNamespaces()
 	s.judgeVolumes()
+	s.judgeSchedulers()
+	if err := s.selectParameters(ctx, each); err != nil {
+		return err
+	}
+	s.judgePolicies()
+	return nil
 }
 
 // note adds an object to a finding.
@@ -258,6 +272,10 @@ func (s *simulator) find(key string) int {
 
 // readBody reads the objects that say how the API server works.
 func (s *simulator) readBody(key registry.Key, o *record, plain []byte) error {
+	if podSpecs[o.resource.name] != nil {
+		s.readTemplate(o, plain)
+		return nil
+	}
 	switch o.resource.name {
 	case definitionResource:
 		return s.readDefinition(key, o, plain)
@@ -265,6 +283,12 @@ func (s *simulator) readBody(key registry.Key, o *record, plain []byte) error {
 		return s.readAPIService(key, o, plain)
 	case "validatingwebhookconfigurations.admissionregistration.k8s.io", "mutatingwebhookconfigurations.admissionregistration.k8s.io":
 		return s.readWebhooks(key, o, plain)
+	case "validatingadmissionpolicies.admissionregistration.k8s.io", "mutatingadmissionpolicies.admissionregistration.k8s.io":
+		return s.readPolicy(key, o, plain)
+	case "validatingadmissionpolicybindings.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io":
+		return s.readBinding(key, o, plain)
+	case schedulerWebhooks:
+		return s.readSchedulerWebhooks(o, plain)
 	case "persistentvolumes":
 		return s.readVolume(key, o, plain)
 	case "services":

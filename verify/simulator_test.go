@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -23,6 +24,7 @@ type thing struct {
 	deleting   bool
 	body       string // further fields, as JSON
 	raw        string // the whole value instead
+	original   *thing // from which it is held
 }
 
 func (o thing) pair(t tester) kv.Pair {
@@ -78,15 +80,32 @@ func simulateThings(t tester, standby *registry.Encryption, things ...thing) *si
 		t.Fatal(err)
 	}
 	s := newSimulator(sc, standby, 0)
-	pairs := []kv.Pair{}
+	pairs, originals := []kv.Pair{}, map[string]*kv.Pair{}
 	for _, o := range things {
-		pairs = append(pairs, o.pair(t))
+		p := o.pair(t)
+		pairs = append(pairs, p)
+		if o.original != nil {
+			original := o.original.pair(t)
+			originals[p.Key] = &original
+		}
 	}
 	slices.SortFunc(pairs, func(a, b kv.Pair) int { return strings.Compare(a.Key, b.Key) })
 	for _, p := range pairs {
-		s.add(p)
+		s.add(p, originals[p.Key])
 	}
-	s.conclude()
+	again := func(_ context.Context, begin, end string, visit func(kv.Pair) error) error {
+		for _, p := range pairs {
+			if begin <= p.Key && p.Key < end {
+				if err := visit(p); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err := s.conclude(context.Background(), again); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 

@@ -21,8 +21,7 @@ func (s *simulator) readVolume(_ registry.Key, o *record, plain []byte) error {
 		return err
 	}
 	if c := v.Spec.ClaimRef; c != nil && c.UID != "" {
-		// A held one gets its policy back with the release.
-		retain := v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain && !s.held[o.key]
+		retain := v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain
 		s.volumes = append(s.volumes, volume{o.key, *c, retain})
 	}
 	return nil

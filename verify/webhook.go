@@ -141,6 +141,7 @@ func (s *simulator) readService(key registry.Key, o *record, plain []byte) error
 	}
 	s.services[svc.name] = svc
 	s.readAddresses(svc, v.Spec)
+	s.readBalancer(svc, &v)
 	return nil
 }
 
