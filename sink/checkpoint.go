@@ -41,6 +41,9 @@ const (
 	PrimaryKey = Root + "primary"
 	// MomentsKey holds revisions of the standby, each with a time at which it was there.
 	MomentsKey = Root + "moments"
+	// VigilKey holds what others did on the standby since the checkpoint, while no
+	// primary answers; see package vigil.
+	VigilKey = Root + "vigil"
 	// ReportKey holds the daemon's last report.
 	ReportKey = Root + "report"
 	// PreflightKey holds the last preflight of a pair. Nothing reads it but the next.

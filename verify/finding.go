@@ -67,6 +67,9 @@ const (
 	ClaimLeftOut     Problem = "claim-left-out"
 	VolumeReclaimed  Problem = "volume-reclaimed"
 	HeldMissing      Problem = "held-missing"
+	Lost             Problem = "missing-since-checkpoint"
+	Altered          Problem = "changed-since-checkpoint"
+	Unwatched        Problem = "unwatched"
 
 	OriginalUndecryptable Problem = "original-undecryptable"
 	OriginalUndecodable   Problem = "original-undecodable"
@@ -89,6 +92,12 @@ var problems = []struct {
 		"is sync.prefix the API servers' --etcd-prefix? With the primary there: understudy check, understudy repair --apply. With the primary gone this standby is empty: restore a backup"},
 	{HeldMissing, "are not there, though the originals that they were held from are: they have been deleted",
 		"understudy check; with the primary there: understudy repair --apply. With the primary gone the original, /understudy/held/ and its key, is the last copy. Where the object is to be gone: understudy forget /understudy/held/KEY"},
+	{Lost, "have been deleted on the standby since the checkpoint, by others than the replication",
+		"with the primary there: understudy sync puts them back; with the primary gone, read what stood there with etcdctl get KEY --rev=REVISION while the history is kept, and create it again, its dependents' owners with the same uid by etcdctl put"},
+	{Altered, "have been changed on the standby since the checkpoint, by others than the replication",
+		"with the primary there: understudy check says what differs; with the primary gone, look at them: who wrote them stands in metadata.managedFields"},
+	{Unwatched, "nobody knows what others did to the standby in the meantime",
+		"with the primary there: understudy check; with the primary gone let a daemon run, understudy sync, which goes on watching the standby and remembers"},
 	{OriginalUndecryptable, "are held, and their originals cannot be decrypted: the release leaves them inert",
 		"give the standby.encryption its old key back, and the standby's API servers as well, where it was rotated away; with the primary there it can be written anew: understudy repair --apply"},
 	{OriginalUndecodable, "are held, and their originals are no whole objects: the release leaves them inert",

@@ -82,9 +82,9 @@ func TestSimulateAfterTheKeyOfAnOriginalWasRotatedAway(t *testing.T) {
 	s.put(s.sides.Standby, key, seal(before))
 	s.put(s.sides.Standby, scope.HeldKey(key), seal(before))
 	view := newView(t, nil, nil)
-	s.putCheckpoint(sink.Checkpoint{SourceRevision: 1, Phase: sink.Streaming, ScopeHash: view.Scope.Hash()})
 	simulate := func(standby *registry.Encryption, want ...string) {
 		t.Helper()
+		s.putCheckpoint(sink.Checkpoint{SourceRevision: 1, Phase: sink.Streaming, ScopeHash: view.Scope.Hash()})
 		sim, err := Simulate(t.Context(), s.sides.Standby, view.Scope, SimulateOptions{Standby: standby})
 		if err != nil {
 			t.Fatal(err)

@@ -26,6 +26,8 @@ type SimulateOptions struct {
 	// LowFloor judges how far the standby's revision is above the primary's; nil =
 	// it must not be below.
 	LowFloor func(primary, standby kv.Revision) bool
+	// Locals are the fields that the standby keeps for itself; nil = none.
+	Locals *scope.Locals
 	// Progress, if set, is called every few hundred keys with the number of
 	// keys read so far.
 	Progress func(keys int64)
@@ -91,7 +93,8 @@ func simulateOnce(ctx context.Context, standby *clientv3.Client, sc *scope.Scope
 
 	sim := newSimulator(sc, opts.Standby, opts.Limit)
 	result := Simulation{Revision: cursor.Revision()}
-	if err := sim.ownState(ctx, standby, opts.LowFloor, &result); err != nil {
+	stored, err := sim.ownState(ctx, standby, opts.LowFloor, &result)
+	if err != nil {
 		return Simulation{}, err
 	}
 	if err := sim.readAll(ctx, cursor, originals{records}, opts.Progress); err != nil {
@@ -104,6 +107,9 @@ func simulateOnce(ctx context.Context, standby *clientv3.Client, sc *scope.Scope
 		return Simulation{}, err
 	}
 	sim.judgeCopy(result.Checkpoint)
+	if err := sim.judgeSince(ctx, standby, opts.Locals, result, stored); err != nil {
+		return Simulation{}, err
+	}
 	result.Objects, result.Replicated = int64(len(sim.objects)), sim.replicated
 	result.Findings = sim.findings.sorted()
 	return result, nil
@@ -133,17 +139,18 @@ func (s *simulator) readAll(ctx context.Context, objects, originals kv.Stream, p
 
 // ownState reads what Understudy keeps on the standby, at the same revision as
 // everything else.
-func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, low func(primary, standby kv.Revision) bool, into *Simulation) error {
+func (s *simulator) ownState(ctx context.Context, standby *clientv3.Client, low func(primary, standby kv.Revision) bool, into *Simulation) (stored sink.Stored, _ error) {
 	at := clientv3.WithRev(int64(into.Revision))
 	resp, err := standby.Get(ctx, sink.CheckpointKey, at)
 	if err != nil {
-		return fmt.Errorf("read the standby's checkpoint: %w", compacted(err))
+		return stored, fmt.Errorf("read the standby's checkpoint: %w", compacted(err))
 	}
 	into.ClusterID = cluster.FormatID(resp.Header.ClusterId)
 	if len(resp.Kvs) > 0 {
-		into.Checkpoint, err = decodeCheckpoint(resp.Kvs[0].Value)
+		if into.Checkpoint, err = decodeCheckpoint(resp.Kvs[0].Value); err == nil {
+			stored = sink.Stored{Checkpoint: *into.Checkpoint, Revision: kv.Revision(resp.Kvs[0].ModRevision)}
+		}
 	}
 	s.judgeCheckpoint(into, low, err)
-
-	return nil
+	return stored, nil
 }

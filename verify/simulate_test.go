@@ -127,6 +127,7 @@ func TestSimulateAManagementCluster(t *testing.T) {
 	s.put(s.sides.Standby, keyBelow(t, keys, "/registry/configmaps/clusters-"), []byte(`{"apiVersion":"v1","kind":"Con`))
 	s.put(s.sides.Standby, keyBelow(t, keys, "/registry/secrets/clusters-"), []byte("k8s:enc:aescbc:v1:k:xyz"))
 	s.remove(s.sides.Standby, keyBelow(t, keys, "/registry/apiextensions.k8s.io/customresourcedefinitions/vspherec"))
+	s.putCheckpoint(sink.Checkpoint{SourceRevision: 5, Phase: sink.Streaming, ScopeHash: view.Scope.Hash()})
 	sim = s.simulate(view)
 	collected := sim.Findings[0]
 	if collected.Problem != GarbageCollected || collected.Resources["machines.cluster.x-k8s.io"] < 2 || collected.Resources["vspheremachines.infrastructure.cluster.x-k8s.io"] < 2 || collected.Own != 0 {

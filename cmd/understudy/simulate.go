@@ -77,7 +77,7 @@ func runSimulate(ctx context.Context, pair *config.Pair, opts simulateOptions, s
 	}
 	defer standby.Close()
 	found, err := verify.Simulate(ctx, standby.Client, view.Scope, verify.SimulateOptions{
-		Standby: encryption, Limit: opts.limit, LowFloor: func(primary, standby kv.Revision) bool { return console.MarginOf(primary, standby).Low() }, Progress: tellKeysEvery(stderr, plainEvery),
+		Standby: encryption, Locals: view.Locals, Limit: opts.limit, LowFloor: func(primary, standby kv.Revision) bool { return console.MarginOf(primary, standby).Low() }, Progress: tellKeysEvery(stderr, plainEvery),
 	})
 	if err != nil {
 		return &remedy.Error{Op: "read " + pair.Standby.Name, Err: err, Remedy: "understudy status says whether the standby answers"}

@@ -24,7 +24,7 @@ var (
 	vocabulary = []string{"kv", "remedy"}
 	pure       = []string{"registry", "scope", "twin"}
 	systems    = []string{"source", "sink", "role", "cluster", "node", "store", "dns", "pki", "datadir", "kube", "images"}
-	features   = []string{"replica", "verify", "backup", "restore", "objects", "failover", "hold"}
+	features   = []string{"vigil", "replica", "verify", "backup", "restore", "objects", "failover", "hold"}
 	faces      = []string{"config", "console"}
 )
 
@@ -50,8 +50,9 @@ var allowed = map[string][]string{
 	"kube":    union(vocabulary, pure),
 	"images":  {},
 
-	"replica":  union(vocabulary, pure, systems),
-	"verify":   union(vocabulary, pure, systems),
+	"vigil":    union(vocabulary, pure, systems), // for the next two
+	"replica":  union(vocabulary, pure, systems, []string{"vigil"}),
+	"verify":   union(vocabulary, pure, systems, []string{"vigil"}),
 	"backup":   union(vocabulary, pure, systems),
 	"restore":  union(vocabulary, pure, systems, []string{"backup"}),
 	"objects":  union(vocabulary, pure, systems, []string{"backup"}),
