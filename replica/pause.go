@@ -67,6 +67,7 @@ func standingTrip(ctx context.Context, standby *cluster.Cluster, f Facts) (*role
 func (r *Replica) whileStopped(ctx context.Context, standby *cluster.Cluster, f Facts) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	looked := time.Now()
 	for said := false; ; {
 		pause, err := role.ReadPause(ctx, standby.Client)
 		if err != nil {
@@ -106,6 +107,12 @@ func (r *Replica) whileStopped(ctx context.Context, standby *cluster.Cluster, f 
 			r.Log.Error("halted; what was released stays as it is", "error", refused, "remedy", remedy.Of(refused))
 		}
 		said = true
+		if time.Since(looked) > vigilEvery { // nobody guards the standby meanwhile
+			looked = time.Now()
+			if err := r.watchOver(ctx, standby.Client); err != nil {
+				r.Log.Debug("cannot look at the standby", "error", err)
+			}
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -79,6 +79,7 @@ type Replica struct {
 	outage  outage
 	live    atomic.Pointer[session]
 	reached kv.Revision // the highest checkpoint this process has seen
+	watcher watcher
 	watched kv.Revision // of the standby: all writes through it have been told to Hooks.Seen
 }
 
@@ -182,6 +183,9 @@ func (r *Replica) Run(ctx context.Context) error {
 		}
 		r.account.update(func(s *State) { s.Errors[reasonOf(err)]++ })
 		r.outage.say(cure, err)
+		if cure != atOnce {
+			r.keepVigil(ctx)
+		}
 		if wait.sleep(ctx) != nil {
 			return nil
 		}
@@ -247,6 +251,11 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 		return err
 	}
 	r.ledger.begin(facts.Standby.Revision)
+	if !once {
+		if err := r.recall(ctx, standby.Client, facts.Checkpoint); err != nil {
+			return err
+		}
+	}
 	s := &session{
 		Replica: r, foreign: foreignKeys{guarded: facts.Checkpoint.Guarded}, primary: primary.Client, standby: standby.Client,
 		sink: sink.New(standby.Client, leader.Fence(facts.StandbyRole), r.Limits, facts.Checkpoint),
