@@ -241,7 +241,8 @@ func (t *twins) refuse() error {
 	return &remedy.Error{Op: "copy to the standby", Code: remedy.Refused,
 		Err: &twinsError{fmt.Sprintf("it would replace %s of the standby's own that have the name of one of the primary's; nothing was written\n%s", what, t.list.Text())},
 		Remedy: "understudy scope propose --write proposed.yaml\n" +
-			"writes a configuration by which the standby keeps them; read it, then: understudy sync --config proposed.yaml"}
+			"writes a configuration by which the standby keeps them; read it, then: understudy sync --config proposed.yaml\n" +
+			"Where they are of a primary that was built anew: sync.replace: [{keys: [" + t.view.Scope.Prefix() + "]}]"}
 }
 
 type twinsError struct{ text string }

@@ -161,6 +161,7 @@ type checked struct {
 	Surplus         found  `json:"surplus"`
 	Differing       found  `json:"differing"`
 	Undecodable     found  `json:"undecodable"`
+	Conflict        found  `json:"conflict"`
 }
 
 type found struct {
