@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-semver/semver"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -41,6 +42,9 @@ type Cluster struct {
 	Name   string
 	Client *clientv3.Client
 	config Config
+
+	every    []string // endpoints, those of deviants too
+	deviants []MemberHealth
 }
 
 // maxMessage bounds what one answer may cost us in memory. A page that would
@@ -89,7 +93,7 @@ func Dial(ctx context.Context, c Config) (*Cluster, error) {
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	cl := &Cluster{Name: c.Name, Client: client, config: c}
+	cl := &Cluster{Name: c.Name, Client: client, config: c, every: c.Endpoints}
 	if err := cl.probe(ctx); err != nil {
 		client.Close()
 		return nil, err
@@ -100,54 +104,18 @@ func Dial(ctx context.Context, c Config) (*Cluster, error) {
 // Close ends the connection.
 func (c *Cluster) Close() error { return c.Client.Close() }
 
-// probe makes one real request that needs no permission on any key.
+// probe makes one real request that needs no permission on any key, of every member.
+// What disagrees with the majority is left out from here on.
 func (c *Cluster) probe(ctx context.Context) error {
-	_, err := c.statuses(ctx, 0)
-	return err
+	answers, err := c.ask(ctx, c.every, patience)
+	if err != nil {
+		return err
+	}
+	return c.avoidDeviants(ctx, answers)
 }
 
 // patience is how long members may take to answer after the first one has.
 const patience = time.Second
-
-// statuses asks all members at once, for a dead one is only known by its
-// silence. It returns what arrives until others have had their time after the
-// first answer, and an error where nobody answers.
-func (c *Cluster) statuses(ctx context.Context, others time.Duration) ([]*clientv3.StatusResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.DialTimeout)
-	defer cancel()
-	type answer struct {
-		status *clientv3.StatusResponse
-		err    error
-	}
-	answers := make(chan answer, len(c.config.Endpoints))
-	for _, endpoint := range c.config.Endpoints {
-		go func() {
-			s, err := c.Client.Status(ctx, endpoint)
-			if err != nil {
-				err = fmt.Errorf("%s: %w", endpoint, err)
-			}
-			answers <- answer{s, err}
-		}()
-	}
-	var got []*clientv3.StatusResponse
-	var problems []error
-	for range c.config.Endpoints {
-		a := <-answers
-		switch {
-		case a.err != nil:
-			problems = append(problems, a.err)
-		case len(got) == 0:
-			defer time.AfterFunc(others, cancel).Stop()
-			fallthrough
-		default:
-			got = append(got, a.status)
-		}
-	}
-	if len(got) == 0 {
-		return nil, c.explain(errors.Join(problems...))
-	}
-	return got, nil
-}
 
 // Identity is who a cluster is and where it stands.
 type Identity struct {
@@ -171,6 +139,13 @@ func (i Identity) TellsProgress() bool {
 	return !v.LessThan(since)
 }
 
+// ErrKine means that what answers is kine, which stores an API server's keys in SQL.
+var ErrKine = errors.New("this is kine, not etcd: it has neither a cluster ID nor transactions over several keys, on which replication rests")
+
+// isKine tells kine from etcd by its headers: an etcd always has both IDs
+// (k3s-io/kine, pkg/server/kv.go and maintenance.go).
+func isKine(h *pb.ResponseHeader) bool { return h.ClusterId == 0 && h.MemberId == 0 }
+
 // Identify reads who the cluster is and its newest revision, by a linearizable
 // read of key: a member that lags cannot answer for the cluster. key is one
 // that the user may read; it need not exist.
@@ -181,11 +156,15 @@ func (c *Cluster) Identify(ctx context.Context, key string) (Identity, error) {
 	if err != nil {
 		return Identity{}, c.explain(err)
 	}
+	if isKine(resp.Header) {
+		return Identity{}, &remedy.Error{Op: "read " + c.Name, Err: ErrKine, Code: remedy.Refused,
+			Remedy: "understudy replicates between etcds; k3s moves from kine to an etcd of its own with k3s server --cluster-init"}
+	}
 	id := Identity{ID: resp.Header.ClusterId, Revision: kv.Revision(resp.Header.Revision)}
-	members, _ := c.statuses(attempt, patience)
+	members, _ := c.ask(attempt, c.config.Endpoints, patience)
 	for _, m := range members {
-		if id.Version == "" || older(m.Version, id.Version) {
-			id.Version = m.Version
+		if m.err == nil && (id.Version == "" || older(m.status.Version, id.Version)) {
+			id.Version = m.status.Version
 		}
 	}
 	return id, nil

@@ -210,5 +210,5 @@ func IsDenied(err error) bool {
 // Denied gives a request that etcd refused for want of permission its remedy.
 func Denied(op string, err error) error {
 	return &remedy.Error{Op: op, Err: err, Code: remedy.Auth,
-		Remedy: "etcd does not let this user do that: compare its role (etcdctl user get, role get) with what docs/quickstart.md asks for, and check passwordFile"}
+		Remedy: "etcd does not let this user do that: compare what its role grants with what docs/quickstart.md asks for, and check passwordFile"}
 }

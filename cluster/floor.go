@@ -199,7 +199,7 @@ func (f *filler) explain(err error, done Lifted) error {
 	case errors.Is(err, ErrRefused):
 		e.Remedy, e.Code = "see who is what: understudy status", remedy.Refused
 	case errors.Is(err, rpctypes.ErrNoSpace):
-		e.Remedy = "make space: etcdctl defrag, etcdctl alarm disarm; then run it again: it goes on from there"
+		e.Remedy = "make space: understudy preflight names the full members, with the commands; then run it again: it goes on from there"
 	case IsDenied(err):
 		e.Remedy, e.Code = "grant the user readwrite on /understudy/; compaction needs the role root", remedy.Auth
 	}

@@ -12,29 +12,28 @@ import (
 
 // Member is one etcd of a cluster.
 type Member struct {
-	ID       uint64   `json:"-"`
-	Name     string   `json:"name"`
-	PeerURLs []string `json:"peerURLs"`
-	Learner  bool     `json:"learner,omitempty"`
+	ID         uint64   `json:"-"`
+	Name       string   `json:"name"`
+	PeerURLs   []string `json:"peerURLs"`
+	ClientURLs []string `json:"-"`
+	Learner    bool     `json:"learner,omitempty"`
 }
 
 // Members lists the members of the cluster, those that are down too.
 func (c *Cluster) Members(ctx context.Context) ([]Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*c.config.DialTimeout)
 	defer cancel()
-	resp, err := c.Client.MemberList(ctx)
+	all, err := c.list(ctx)
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, err
 	}
-	var out []Member
-	for _, m := range resp.Members {
+	for _, m := range all {
 		if m.Name == "" {
 			return nil, &remedy.Error{Op: "list the members of " + c.Name, Err: fmt.Errorf("member %x has not started yet", m.ID),
-				Remedy: "start it, or remove it: etcdctl member remove"}
+				Remedy: "start it, or remove it: " + c.Etcdctl() + fmt.Sprintf(" member remove %x", m.ID)}
 		}
-		out = append(out, Member{ID: m.ID, Name: m.Name, PeerURLs: m.PeerURLs, Learner: m.IsLearner})
 	}
-	return out, nil
+	return all, nil
 }
 
 // Snapshot writes etcd's own snapshot, with its checksum at the end, to w. It
@@ -49,7 +48,7 @@ func (c *Cluster) Snapshot(ctx context.Context, w io.Writer) (kv.Revision, error
 	single.Endpoints = []string{c.upToDate(ctx, known.Revision)}
 	if single.Endpoints[0] == "" {
 		return 0, &remedy.Error{Op: "take a snapshot of " + c.Name, Err: fmt.Errorf("no member that answers has revision %d yet", known.Revision),
-			Remedy: "try again; see: etcdctl endpoint status"}
+			Remedy: "try again; see: " + c.Etcdctl() + " endpoint status"}
 	}
 	one, err := Dial(ctx, single)
 	if err != nil {

@@ -48,11 +48,14 @@ func explain(err error) error {
 		err = fmt.Errorf("%w: %w", sink.ErrNoSpace, err)
 	case cluster.IsDenied(err) && remedy.CodeOf(err) != remedy.Auth:
 		return cluster.Denied("replicate", err)
+	case errors.Is(err, rpctypes.ErrCorrupt) && remedy.Of(err) == "":
+		return &remedy.Error{Op: "replicate", Err: err,
+			Remedy: "understudy preflight names the member whose data is wrong, and how to replace it; do not disarm the alarm first"}
 	default:
 		return err
 	}
 	return &remedy.Error{Op: "write to the standby", Err: err,
-		Remedy: "make space in the standby's etcd: compact, etcdctl defrag on every member (or raise --quota-backend-bytes), then etcdctl alarm disarm; it goes on by itself"}
+		Remedy: "make space in the standby's etcd: understudy preflight names the full members, with the commands; replication goes on by itself"}
 }
 
 // outage logs the first error of a row, and again only when another kind of

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/understudy-dr/understudy/internal/testkit"
 	"github.com/understudy-dr/understudy/internal/testkit/checker"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
@@ -264,30 +263,5 @@ func TestKey(t *testing.T) {
 		if err != nil || got.Kind != tc.want {
 			t.Errorf("at %d and %d: %q, %v; want %q", tc.primary, tc.standby, got.Kind, err, tc.want)
 		}
-	}
-}
-
-func TestMembers(t *testing.T) {
-	e := testkit.StartEtcd(t, testkit.Members(3))
-	client := e.Client()
-	resp, err := client.Put(t.Context(), "/registry/a", "1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := kv.Revision(resp.Header.Revision)
-	testkit.Eventually(t, 10*time.Second, "all members to have the write", func() (bool, string) {
-		problems, err := Members(t.Context(), client, e.Endpoints(), at)
-		return err == nil && len(problems) == 0, fmt.Sprint(problems, err)
-	})
-	other := testkit.StartEtcd(t)
-	if _, err := other.Client().Put(t.Context(), "/registry/a", "2"); err != nil {
-		t.Fatal(err)
-	}
-	problems, err := Members(t.Context(), client, []string{e.Endpoints()[0], other.Endpoints()[0]}, at)
-	if err != nil || len(problems) != 1 {
-		t.Errorf("of two different clusters: %q, %v", problems, err)
-	}
-	if problems, err := Members(t.Context(), client, e.Endpoints()[:1], at); err == nil {
-		t.Errorf("one of three members was asked: %q", problems)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/remedy"
@@ -88,7 +90,7 @@ func runCheck(ctx context.Context, pair *config.Pair, opts checkOptions, stdout,
 		check.Notes = append(check.Notes, note)
 	}
 	if opts.deep {
-		if err := checkMembers(ctx, pair, s, found, &check); err != nil {
+		if err := checkMembers(ctx, s, &check); err != nil {
 			return err
 		}
 	}
@@ -127,28 +129,33 @@ func checkStatus(c console.Check) error {
 }
 
 // checkMembers makes members that differ from each other a finding.
-func checkMembers(ctx context.Context, pair *config.Pair, s *sides, at verify.Report, c *console.Check) error {
-	if at.Verdict == verify.Unknown {
-		return nil // no revisions to compare at
-	}
-	primary, err := verify.Members(ctx, s.primary.Client, pair.Primary.Etcd.Endpoints, at.SourceRevision)
-	if err != nil {
-		return membersError(pair.Primary.Name, err)
-	}
-	standby, err := verify.Members(ctx, s.standby.Client, pair.Standby.Etcd.Endpoints, at.StandbyRevision)
-	if err != nil {
-		return membersError(pair.Standby.Name, err)
-	}
-	if problems := append(primary, standby...); len(problems) > 0 {
-		c.Verdict, c.Notes = console.Inconsistent, append(c.Notes, problems...)
-		c.Remedy = "replace the member whose data is wrong; find it with: etcdctl endpoint hashkv --cluster"
+func checkMembers(ctx context.Context, s *sides, c *console.Check) error {
+	for _, one := range []*cluster.Cluster{s.primary, s.standby} {
+		agreed, err := one.Compare(ctx, true)
+		switch {
+		case err != nil && len(agreed.Disagree) == 0:
+			return membersError(one.Name, err)
+		case len(agreed.Disagree) == 0 && agreed.Unasked != "":
+			return membersError(one.Name, errors.New(agreed.Unasked))
+		case len(agreed.Disagree) == 0:
+			continue
+		}
+		c.Verdict = console.Inconsistent
+		for _, text := range agreed.Disagree {
+			c.Notes = append(c.Notes, "members of "+one.Name+" disagree: "+text)
+		}
+		c.Remedy = remedy.Of(err)
+		one.Stay(agreed)
+		if health, err := one.Health(ctx); err == nil && len(agreed.Deviants) > 0 {
+			c.Remedy = one.Replace(agreed.Deviants[0], health, false)
+		}
 	}
 	return nil
 }
 
 func membersError(name string, err error) error {
 	return &remedy.Error{Op: "compare the members of " + name, Err: err,
-		Remedy: "leave --deep out where the user may not read hashes; otherwise run it again"}
+		Remedy: "name every member of " + name + " in etcd.endpoints, each running; or leave --deep out"}
 }
 
 // tellEvery returns a progress function that writes a line now and then.

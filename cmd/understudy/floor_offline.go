@@ -28,7 +28,7 @@ func votingMembers(ctx context.Context, standby *cluster.Cluster) ([]cluster.Mem
 	for _, m := range members {
 		if m.Learner {
 			return nil, &remedy.Error{Op: "raise the floor", Err: fmt.Errorf("the member %s of %s is a learner", m.Name, standby.Name),
-				Remedy: "promote or remove it first: etcdctl member promote", Code: remedy.Refused}
+				Remedy: "promote it first: " + standby.Etcdctl() + fmt.Sprintf(" member promote %x", m.ID), Code: remedy.Refused}
 		}
 	}
 	return members, nil
