@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/internal/testkit"
 	"github.com/understudy-dr/understudy/remedy"
@@ -21,62 +19,6 @@ func put(t *testing.T, e *testkit.Etcd, dir string, n int) {
 	t.Helper()
 	for i := range n {
 		if _, err := e.Client().Put(t.Context(), fmt.Sprintf("/registry/configmaps/%s/%d", dir, i), "v"); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// editData changes the database of member i while it is down, behind etcd's back.
-func editData(t *testing.T, e *testkit.Etcd, i int, edit func(*bolt.Tx) error) {
-	t.Helper()
-	e.KillMember(i)
-	db, err := bolt.Open(filepath.Join(e.MemberDataDir(i), "member", "snap", "db"), 0o600, &bolt.Options{Timeout: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Update(edit); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	e.RestartMember(i)
-}
-
-// loseLast makes a member lose its last n revisions and keep its place in the log: what
-// an etcd before 3.5.3 did when it crashed, and what an older key space under a
-// newer index does.
-func loseLast(t *testing.T, e *testkit.Etcd, i, n int) {
-	t.Helper()
-	settle(t, e)
-	editData(t, e, i, func(tx *bolt.Tx) error {
-		c := tx.Bucket([]byte("key")).Cursor()
-		for k, _ := c.Last(); k != nil && n > 0; k, _ = c.Last() {
-			if err := c.Delete(); err != nil {
-				return err
-			}
-			n--
-		}
-		return nil
-	})
-}
-
-// settle waits until every member has applied everything and written it to its database.
-func settle(t *testing.T, e *testkit.Etcd) {
-	t.Helper()
-	testkit.Eventually(t, 20*time.Second, "all members to have everything", func() (bool, string) {
-		var at []int64
-		for _, endpoint := range e.Endpoints() {
-			s, err := e.Client().Status(t.Context(), endpoint)
-			if err != nil {
-				return false, err.Error()
-			}
-			at = append(at, s.Header.Revision)
-		}
-		return at[0] == at[len(at)-1] && at[0] == at[1%len(at)], fmt.Sprint(at)
-	})
-	for _, endpoint := range e.Endpoints() { // defragment commits what is not written yet
-		if _, err := e.Client().Defragment(t.Context(), endpoint); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -100,7 +42,7 @@ func TestMemberThatLostRevisionsIsLeftOut(t *testing.T) {
 	if a, err := before.Compare(t.Context(), true); err != nil || len(a.Disagree) > 0 || a.Unasked != "" || !a.Hashed {
 		t.Fatalf("a sound cluster: %+v, %v", a, err)
 	}
-	loseLast(t, e, 2, 5)
+	e.LoseRevisions(2, 5)
 	put(t, e, "b", 3)
 
 	c := dial(t, e)
@@ -151,12 +93,8 @@ func TestMemberWithOtherDataIsFound(t *testing.T) {
 	t.Parallel()
 	e := testkit.StartEtcd(t, testkit.Members(3))
 	put(t, e, "a", 20)
-	settle(t, e)
-	editData(t, e, 1, func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte("key"))
-		k, v := b.Cursor().Last()
-		return b.Put(append([]byte(nil), k...), []byte(strings.Replace(string(v), "/a/19", "/a/xx", 1)))
-	})
+	e.Settle()
+	e.ForgeLast(1, "/a/19", "/a/xx")
 	c := dial(t, e)
 	if len(c.Deviants()) != 0 {
 		t.Errorf("found without reading: %s", labels(c.Deviants()))
@@ -211,7 +149,7 @@ func TestOlderDataDirectoryOfAMember(t *testing.T) {
 	t.Parallel()
 	e := testkit.StartEtcd(t, testkit.Members(3))
 	put(t, e, "a", 20)
-	settle(t, e)
+	e.Settle()
 	e.KillMember(2)
 	old := filepath.Join(t.TempDir(), "old")
 	if err := os.CopyFS(old, os.DirFS(e.MemberDataDir(2))); err != nil {
@@ -219,7 +157,7 @@ func TestOlderDataDirectoryOfAMember(t *testing.T) {
 	}
 	e.RestartMember(2)
 	put(t, e, "b", 50)
-	settle(t, e)
+	e.Settle()
 	e.KillMember(2)
 	if err := os.RemoveAll(e.MemberDataDir(2)); err != nil {
 		t.Fatal(err)

@@ -179,11 +179,14 @@ func (c Config) explain(err error) error {
 	case errors.As(err, &host):
 		e.Code, e.Remedy = remedy.Auth, "set serverName to a name in the server's certificate"
 	case errors.As(err, &invalid):
-		e.Code, e.Remedy = remedy.Auth, "renew the certificate; it is read again from its file without a restart"
+		e.Code, e.Remedy = remedy.Auth, "renew that server's certificate (etcd's --cert-file), or the CA that signed it; nothing has to be restarted here"
 	case errors.Is(err, errWantsTLS):
 		e.Code, e.Remedy = remedy.Auth, "write the endpoint as https:// and set ca, cert and key"
 	case errors.Is(err, errSpeaksPlain), errors.As(err, &record), strings.Contains(text, "first record does not look like a TLS handshake"):
 		e.Code, e.Remedy = remedy.Auth, "the server speaks plain HTTP: write the endpoint as http://, or give etcd certificates"
+	case strings.Contains(text, "remote error: tls:") && c.expired(time.Now()) != nil:
+		e.Err = fmt.Errorf("%w (%w)", c.expired(time.Now()), err)
+		e.Code, e.Remedy = remedy.Auth, "renew the certificate in "+remedy.Quote(c.Cert)+" and its key; both are read again without a restart"
 	case strings.Contains(text, "remote error: tls:"):
 		e.Code, e.Remedy = remedy.Auth, "the server refused our certificate: cert and key must be signed by the CA that etcd trusts (its --trusted-ca-file) and be valid now"
 	case errors.Is(err, rpctypes.ErrAuthFailed), strings.Contains(text, "authentication failed"):

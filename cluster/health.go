@@ -29,6 +29,8 @@ type MemberHealth struct {
 	Alarms   []string
 	Size     int64 // of its database, in bytes
 	Quota    int64 // 0 = it does not say (before 3.6)
+
+	applied uint64 // entries of the log
 }
 
 // Label names the member for people.
@@ -145,7 +147,7 @@ func join(answers []answer, list []Member, unlisted error) Health {
 			continue // two endpoints of one member
 		}
 		m.Endpoint, m.Version, m.Revision = a.endpoint, s.Version, kv.Revision(s.Header.Revision)
-		m.Leads, m.Size, m.Quota = s.Leader == s.Header.MemberId && s.Leader != 0, s.DbSize, s.DbSizeQuota
+		m.applied, m.Leads, m.Size, m.Quota = s.RaftAppliedIndex, s.Leader == s.Header.MemberId && s.Leader != 0, s.DbSize, s.DbSizeQuota
 		m.Learner = m.Learner || s.IsLearner
 		for _, text := range s.Errors {
 			if found := alarmOf.FindStringSubmatch(text); found != nil && alarms[found[2]] != nil {
@@ -170,4 +172,17 @@ func join(answers []answer, list []Member, unlisted error) Health {
 		}
 	}
 	return h
+}
+
+// Suspicious reports whether one reading of each member looks as if they disagree:
+// Compare says whether they do.
+func (h Health) Suspicious() bool {
+	for _, m := range h.Members {
+		for _, o := range h.Members {
+			if m.Endpoint != "" && o.Endpoint != "" && m.applied >= o.applied && m.Revision < o.Revision {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -123,24 +123,42 @@ func (c Config) fileError(err error) error {
 type Certificate struct {
 	File     string    `json:"file"`
 	Subject  string    `json:"subject"`
-	NotAfter time.Time `json:"notAfter"`
+	NotAfter time.Time `json:"notAfter"` // 1970 where it cannot be read: to whom it is due, it has expired
+	Wrong    string    `json:"wrong,omitempty"`
 }
 
 // Certificates reads the configured client certificate and CA and says until
-// when they are valid.
-func (c Config) Certificates() ([]Certificate, error) {
+// when they are valid. A file that cannot be read, or has another's key beside it, counts as expired
+// and says why.
+func (c Config) Certificates() []Certificate {
 	var found []Certificate
 	for _, file := range []string{c.Cert, c.CA} {
 		if file == "" {
 			continue
 		}
 		certs, err := readCertificates(file)
+		if err == nil && len(certs) == 0 {
+			err = errors.New("no certificate in it")
+		}
+		if err == nil && file == c.Cert {
+			_, err = tls.LoadX509KeyPair(c.Cert, c.Key)
+		}
 		if err != nil {
-			return found, err
+			found = append(found, Certificate{File: file, NotAfter: time.Unix(0, 0).UTC(), Wrong: err.Error()})
+			continue
 		}
 		for _, cert := range certs {
 			found = append(found, Certificate{File: file, Subject: cert.Subject.String(), NotAfter: cert.NotAfter})
 		}
 	}
-	return found, nil
+	return found
+}
+
+// expired says that our own client certificate has; nil = it has not, or nobody knows.
+func (c Config) expired(now time.Time) error {
+	certs, err := readCertificates(c.Cert)
+	if c.Cert == "" || err != nil || len(certs) == 0 || now.Before(certs[0].NotAfter) {
+		return nil
+	}
+	return fmt.Errorf("our certificate %s has expired at %s", c.Cert, certs[0].NotAfter.UTC().Format(time.RFC3339))
 }

@@ -6,8 +6,8 @@
 // and the nearest known name; all problems of a file are reported together.
 //
 // The package reads one file and nothing else: files that the configuration
-// names are read by whoever needs them (MissingFiles only looks whether they
-// are there). Secrets never stand in the configuration, only paths to them.
+// names are read by whoever needs them (WrongFiles only looks whether they
+// are what they should be). Secrets never stand in the configuration, only paths to them.
 package config
 
 // APIVersion and Kind are what the file has to begin with.

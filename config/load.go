@@ -203,36 +203,6 @@ func (p *Pair) files() []fileField {
 	return append(out, fileField{"access.ca", &p.Access.CA})
 }
 
-// MissingFiles returns a *Problems that names each file of the configuration
-// that cannot be opened, or nil.
-func (p *Pair) MissingFiles() error {
-	var list []Problem
-	for _, f := range p.files() {
-		if *f.value == "" {
-			continue
-		}
-		file, err := os.Open(*f.value)
-		if err == nil {
-			file.Close()
-			continue
-		}
-		var cause *fs.PathError
-		if errors.As(err, &cause) {
-			err = cause.Err
-		}
-		list = append(list, Problem{p.origin.lines[f.path], fmt.Sprintf("%s: %s: %v", f.path, *f.value, err)})
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(list, func(a, b Problem) int { return a.Line - b.Line })
-	return &remedy.Error{
-		Err:    &Problems{File: p.origin.file, List: list},
-		Remedy: "paths are relative to the directory of the configuration file",
-		Code:   remedy.Usage,
-	}
-}
-
 // RelativeFiles are the fields of a configuration as Parse reads it whose paths
 // count from the directory of the file.
 func (p *Pair) RelativeFiles() (fields []string) {

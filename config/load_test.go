@@ -229,11 +229,11 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err = p.MissingFiles()
+	err = p.WrongFiles(time.Now())
 	var missing *Problems
-	if !errors.As(err, &missing) || len(missing.List) != 4 || strings.Contains(err.Error(), "primary.etcd.ca:") ||
+	if !errors.As(err, &missing) || len(missing.List) != 5 || !strings.Contains(err.Error(), "ca.crt: there is no whole certificate in it") ||
 		!strings.Contains(err.Error(), file+":10: standby.kubeconfig: "+p.Standby.Kubeconfig+": no such file") {
-		t.Errorf("MissingFiles: %v", err)
+		t.Errorf("WrongFiles: %v", err)
 	}
 
 	absent := filepath.Join(dir, "absent.yaml")

@@ -57,20 +57,26 @@ func TestJudge(t *testing.T) {
 		"sides swapped": {func(f *Facts) {
 			f.Standby.Role, f.Primary.Role, f.Checkpoint = "", "standby", nil
 		}, AtRisk, "sides-swapped"},
-		"two standbys":                  {func(f *Facts) { f.Primary.Role = "standby" }, AtRisk, "sides-swapped"},
-		"standby took over":             {func(f *Facts) { f.Standby.Role = "primary"; unreachable(&f.Primary) }, AtRisk, "standby-took-over"},
-		"same cluster":                  {func(f *Facts) { f.Standby.ClusterID = "aaaa" }, AtRisk, "same-cluster"},
-		"standby unreachable":           {noStandby, AtRisk, "standby-unreachable"},
-		"primary unreachable":           {func(f *Facts) { unreachable(&f.Primary); f.Report.PrimaryConnected = false }, AtRisk, "primary-unreachable"},
-		"primary unreachable from here": {func(f *Facts) { unreachable(&f.Primary) }, Unverified, "primary-unseen"},
-		"neither reachable":             {func(f *Facts) { noStandby(f); unreachable(&f.Primary) }, Unverified, "nothing-known"},
-		"no checkpoint":                 {func(f *Facts) { f.Checkpoint = nil }, AtRisk, "no-checkpoint"},
-		"copying":                       {func(f *Facts) { f.Checkpoint.Phase = Copying }, AtRisk, "copying"},
-		"another primary":               {func(f *Facts) { f.Checkpoint.SourceClusterID = "cccc" }, AtRisk, "another-primary"},
-		"rolled back":                   {func(f *Facts) { f.Primary.Revision = 999 }, AtRisk, "rolled-back"},
-		"no daemon":                     {func(f *Facts) { f.Leader = "" }, AtRisk, "no-daemon"},
-		"no daemon, paused":             {func(f *Facts) { f.Leader, f.Paused = "", &Pause{Since: now} }, AtRisk, "paused"},
-		"restored from an old backup":   {func(f *Facts) { f.Restored = "the primary is behind" }, AtRisk, "restored"},
+		"two standbys":      {func(f *Facts) { f.Primary.Role = "standby" }, AtRisk, "sides-swapped"},
+		"standby took over": {func(f *Facts) { f.Standby.Role = "primary"; unreachable(&f.Primary) }, AtRisk, "standby-took-over"},
+		"a corrupt member":  {func(f *Facts) { f.Primary.Ailments = []Ailment{CorruptMember("moscow", "m1", "replace it")} }, AtRisk, ruleCorrupt},
+		"a full member":     {func(f *Facts) { f.Standby.Ailments = []Ailment{FullMember("spb", "m1", "make space")} }, AtRisk, ruleFull},
+		"members disagree": {func(f *Facts) {
+			f.Primary.Ailments = []Ailment{Disagreement("moscow", "m2", []string{"m2 is at revision 7"}, "replace it")}
+		}, AtRisk, ruleDisagree},
+		"members disagree by their data": {func(f *Facts) { f.Report.Apart = []string{"moscow: m1 and m2"} }, AtRisk, ruleDisagree},
+		"same cluster":                   {func(f *Facts) { f.Standby.ClusterID = "aaaa" }, AtRisk, "same-cluster"},
+		"standby unreachable":            {noStandby, AtRisk, "standby-unreachable"},
+		"primary unreachable":            {func(f *Facts) { unreachable(&f.Primary); f.Report.PrimaryConnected = false }, AtRisk, "primary-unreachable"},
+		"primary unreachable from here":  {func(f *Facts) { unreachable(&f.Primary) }, Unverified, "primary-unseen"},
+		"neither reachable":              {func(f *Facts) { noStandby(f); unreachable(&f.Primary) }, Unverified, "nothing-known"},
+		"no checkpoint":                  {func(f *Facts) { f.Checkpoint = nil }, AtRisk, "no-checkpoint"},
+		"copying":                        {func(f *Facts) { f.Checkpoint.Phase = Copying }, AtRisk, "copying"},
+		"another primary":                {func(f *Facts) { f.Checkpoint.SourceClusterID = "cccc" }, AtRisk, "another-primary"},
+		"rolled back":                    {func(f *Facts) { f.Primary.Revision = 999 }, AtRisk, "rolled-back"},
+		"no daemon":                      {func(f *Facts) { f.Leader = "" }, AtRisk, "no-daemon"},
+		"no daemon, paused":              {func(f *Facts) { f.Leader, f.Paused = "", &Pause{Since: now} }, AtRisk, "paused"},
+		"restored from an old backup":    {func(f *Facts) { f.Restored = "the primary is behind" }, AtRisk, "restored"},
 		"paused": {func(f *Facts) {
 			f.Paused = &Pause{Since: now.Add(-time.Hour), Reason: "upgrade"}
 			f.Report.State = Paused
@@ -105,6 +111,7 @@ func TestJudge(t *testing.T) {
 		}, AtRisk, "flapping"},
 		"conflict":                {func(f *Facts) { f.Report.Live = &Summary{Verdict: Inconsistent, Conflict: 2} }, AtRisk, "conflict"},
 		"certificate expired":     {func(f *Facts) { f.Certificates[0].NotAfter = now }, AtRisk, "certificate-expired"},
+		"certificate unreadable":  {func(f *Facts) { f.Certificates[0].Wrong = "no certificate in it" }, AtRisk, "certificate-expired"},
 		"never reported":          {func(f *Facts) { f.Report = nil }, Unverified, "silent-daemon"},
 		"another's report":        {func(f *Facts) { f.Report.Identity = "host/0" }, Unverified, "silent-daemon"},
 		"old report":              {func(f *Facts) { f.Report.Time = now.Add(-time.Minute) }, Unverified, "silent-daemon"},

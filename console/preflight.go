@@ -69,13 +69,18 @@ type PreflightSide struct {
 	Name string
 	VIP  string
 
-	Revision  Found[kv.Revision]
-	Floor     Found[FloorFacts] // of the standby
-	Role      Found[RoleFacts]
-	Guard     Found[Refusal] // of the standby: whether the daemon may watch it
-	Etcd      Found[string]  // version
-	Keys      Found[int64]   // below the prefix
-	Encrypted Found[[]EncryptedValues]
+	Revision Found[kv.Revision]
+	Floor    Found[FloorFacts] // of the standby
+	Role     Found[RoleFacts]
+	Guard    Found[Refusal]  // of the standby: whether the daemon may watch it
+	Etcd     Found[string]   // version
+	Keys     Found[int64]    // below the prefix
+	Health   Found[[]Member] // of the etcd members
+	Ailments []Ailment       // what is wrong with the members
+	Kine     string          // why the side is no etcd; "" = it is one
+	// Uncompared is why not all members were compared with each other; "" = they were.
+	Uncompared string
+	Encrypted  Found[[]EncryptedValues]
 	// EncryptionGiven: the cluster's EncryptionConfiguration is configured.
 	EncryptionGiven bool
 
@@ -235,13 +240,7 @@ func (p Preflight) WriteText(w io.Writer, style Style) error {
 			fmt.Fprintf(&b, "  %s%s\n", state, text)
 		}
 		if line.Remedy != "" {
-			for i, text := range wrap(line.Remedy, width-label-2-6) {
-				head := "next: "
-				if i > 0 {
-					head = "      "
-				}
-				fmt.Fprintf(&b, "  %s%s%s\n", strings.Repeat(" ", label), head, text)
-			}
+			b.steps(strings.Repeat(" ", label+2), line.Remedy)
 		}
 	}
 	p.writeChanges(&b)

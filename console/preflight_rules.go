@@ -26,6 +26,8 @@ var preflightRules = []preflightRule{
 	{"etcd", "etcd-answers", judgeAnswers},
 	{"etcd", "etcd-members", judgeMembers},
 	{"etcd", "link", judgeLink},
+	{"etcd", "etcd-health", judgeHealth},
+	{"etcd", "etcd-defects", judgeDefects},
 	{"etcd", "etcd-prefix", judgePrefix},
 	{"etcd", "etcd-elsewhere", judgeOverrides},
 	{"etcd", "objects-one-sided", judgeOnly},

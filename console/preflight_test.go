@@ -18,7 +18,7 @@ func found[T any](v T) Found[T] { return FoundIf(v, nil) }
 func fit() PreflightFacts {
 	side := func(name, vip string, rev kv.Revision) PreflightSide {
 		return PreflightSide{
-			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Guard: found(Refusal{}), Etcd: found("3.6.16"), Keys: found(int64(12345)),
+			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Guard: found(Refusal{}), Etcd: found("3.6.16"), Health: found([]Member{{Name: "m0", Version: "3.6.16"}}), Keys: found(int64(12345)),
 			Encrypted:       found([]EncryptedValues{{Prefix: "k8s:enc:aescbc:v1:key1:", Count: 40, Read: found(true)}}),
 			EncryptionGiven: true, APIAddress: vip + ":6443", OwnAPI: found(""), Kubernetes: found("v1.36.3"),
 			Flags:   found(map[string]map[string]string{"kube-apiserver-m0": {"service-cluster-ip-range": "10.96.0.0/16"}}),
@@ -51,6 +51,7 @@ var ofOneSide = map[string]bool{
 	"access-address": true,
 	"api-endpoint":   true,
 	"etcd-answers":   true,
+	"etcd-health":    true,
 	"guard":          true,
 	"images":         true,
 	"outside-etcd":   true,

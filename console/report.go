@@ -61,6 +61,7 @@ type Report struct {
 	Scope     map[string]Resource `json:"scope,omitempty"`
 	ScopeTime *time.Time          `json:"scopeTime,omitempty"` // when it was counted
 
+	Apart        []string      `json:"membersApart,omitempty"` // how members of a cluster disagree, by their data
 	Certificates []Certificate `json:"certificates,omitempty"`
 	StaleKeys    []string      `json:"staleKeys,omitempty"` // EncryptionConfigurations that have changed since they were read
 }
@@ -81,6 +82,7 @@ type Certificate struct {
 	File     string    `json:"file"`
 	Subject  string    `json:"subject"`
 	NotAfter time.Time `json:"notAfter"`
+	Wrong    string    `json:"wrong,omitempty"` // why it cannot be used; NotAfter is long past then
 }
 
 // Encode is the form in which a report is stored.

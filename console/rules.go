@@ -89,6 +89,12 @@ var rules = []rule{
 		}
 		return "", ""
 	}},
+	{AtRisk, ruleCorrupt, ailing(primarySide, ruleCorrupt)},
+	{AtRisk, ruleCorrupt, ailing(standbySide, ruleCorrupt)},
+	{AtRisk, ruleFull, ailing(standbySide, ruleFull)},
+	{AtRisk, ruleDisagree, ailing(primarySide, ruleDisagree)},
+	{AtRisk, ruleDisagree, ailing(standbySide, ruleDisagree)},
+	{AtRisk, ruleDisagree, judgeApart},
 	{AtRisk, "no-checkpoint", func(f Facts) (string, string) {
 		if f.Standby.Reachable && f.Checkpoint == nil {
 			return "nothing has been replicated into the standby yet", "understudy sync"
@@ -161,6 +167,9 @@ var rules = []rule{
 	{AtRisk, "flapping", judgeFlapping},
 	{AtRisk, "certificate-expired", func(f Facts) (string, string) {
 		for _, c := range f.certificates() {
+			if c.Wrong != "" {
+				return fmt.Sprintf("a certificate of %s cannot be used: %s: %s", c.Side, c.File, c.Wrong), "put the file right; it is read again by itself: understudy config validate"
+			}
 			if !f.Now.Before(c.NotAfter) {
 				return fmt.Sprintf("a certificate of %s has expired: %s", c.Side, c.File), "renew the file; it is read again by itself"
 			}

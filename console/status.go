@@ -32,6 +32,8 @@ type Side struct {
 	Remedy    string      `json:"remedy,omitempty"` // where it answers, and cannot be read all the same
 	Role      string      `json:"role,omitempty"`   // "" = none, or unknown
 	Term      int64       `json:"term,omitempty"`
+	Members   []Member    `json:"members,omitempty"` // of its etcd; none = not asked
+	Ailments  []Ailment   `json:"-"`                 // what is wrong with them
 }
 
 // Checkpoint is how far the standby is.

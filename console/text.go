@@ -86,18 +86,25 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	for _, warning := range s.Warnings {
 		b.row("warning", warning)
 	}
-	_, err := io.WriteString(w, fitting(b.String(), style.Lines))
+	_, err := io.WriteString(w, fitting(b.String(), style.Lines, b.columns))
 	return err
 }
 
-// fitting is text in at most n lines, the cursor's own included; 0 = any number.
-func fitting(text string, n int) string {
+// fitting is text in at most n lines of a terminal, the cursor's own included; 0 = any
+// number. A command that is longer than the terminal is wide takes several.
+func fitting(text string, n, columns int) string {
 	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
-	if n < 3 || len(lines) < n {
+	shown, rows := 0, 0
+	for ; n >= 3 && shown < len(lines); shown++ {
+		if rows += 1 + max(0, utf8.RuneCountInString(lines[shown])-2)/columns; rows > n-1 {
+			break
+		}
+	}
+	if n < 3 || shown == len(lines) {
 		return text
 	}
-	shown := lines[:n-2]
-	return strings.Join(shown, "") + fmt.Sprintf("and %d more lines: understudy status\n", len(lines)-len(shown))
+	shown = min(shown, n-2)
+	return strings.Join(lines[:shown], "") + fmt.Sprintf("and %d more lines: understudy status\n", len(lines)-shown)
 }
 
 // row writes a label and a text, broken into lines where it is too long.
@@ -114,7 +121,7 @@ func (b *screen) reasons(reasons []Reason) {
 	for _, r := range reasons {
 		b.row(string(r.Verdict), r.Text)
 		if r.Next != "" {
-			b.row("", "next: "+r.Next)
+			b.steps(strings.Repeat(" ", label), r.Next)
 		}
 	}
 	if len(reasons) > 0 {

@@ -11,6 +11,7 @@ const expiresSoon = 14 * 24 * time.Hour
 // warnings do not change the verdict.
 var warnings = []func(Facts) []string{
 	warnOfFloor,
+	warnOfMembers,
 	func(f Facts) (out []string) {
 		for _, c := range f.certificates() {
 			if left := c.NotAfter.Sub(f.Now); left > 0 && left < expiresSoon {

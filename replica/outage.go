@@ -27,7 +27,7 @@ const (
 func cureOf(err error) cure {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, sink.ErrFenced), errors.Is(err, errPaused),
-		errors.Is(err, sink.ErrMoved), errors.Is(err, errLostLead):
+		errors.Is(err, sink.ErrMoved), errors.Is(err, errLostLead), errors.Is(err, errMembers):
 		return atOnce
 	}
 	switch remedy.CodeOf(err) {

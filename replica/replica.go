@@ -81,6 +81,10 @@ type Replica struct {
 	reached kv.Revision // the highest checkpoint this process has seen
 	watcher watcher
 	watched kv.Revision // of the standby: all writes through it have been told to Hooks.Seen
+
+	hashed  map[string]time.Time // by cluster: when its members' data was compared and the same
+	suspect atomic.Bool          // somebody has seen members disagree
+	apart   map[string]string    // by cluster: members that disagree with the majority, as was said
 }
 
 // New checks the configuration; it starts nothing.
@@ -98,7 +102,8 @@ func New(c Config) (*Replica, error) {
 		c.HaltedRetry = 30 * time.Second
 	}
 	c.Hooks = c.Hooks.orNothing()
-	return &Replica{Config: c, account: newAccount(time.Now(), c.Hooks.Entered), ledger: newLedger(c.Guard, c.Log), outage: outage{log: c.Log}}, nil
+	return &Replica{Config: c, account: newAccount(time.Now(), c.Hooks.Entered), ledger: newLedger(c.Guard, c.Log), outage: outage{log: c.Log},
+		hashed: map[string]time.Time{}, apart: map[string]string{}}, nil
 }
 
 func (h Hooks) orNothing() Hooks {
@@ -201,6 +206,12 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	defer primary.Close()
 	defer standby.Close()
 
+	for _, c := range []*cluster.Cluster{primary, standby} {
+		if err := r.stay(ctx, c); err != nil {
+			return err
+		}
+	}
+	r.suspect.Store(false)
 	// Ask before anything is written, and again when nobody else can write.
 	facts, decision, err := r.decide(ctx, primary, standby)
 	if err != nil {
@@ -365,6 +376,8 @@ func reasonOf(err error) string {
 		return "too-large"
 	case errors.Is(err, ErrTripped):
 		return "breaker"
+	case errors.Is(err, errMembers), errors.Is(err, cluster.ErrNoMajority):
+		return "members-disagree"
 	case errors.Is(err, source.ErrSilent):
 		return "silent"
 	case errors.Is(err, source.ErrCompacted):

@@ -32,10 +32,12 @@ type session struct {
 	standing         standing
 	trip             *role.Trip // the record, as it was read last
 	accepted         acceptance // what the primary deleted and an operator has accepted
+	end              context.CancelCauseFunc
 }
 
 func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	s.end = cancel
 	s.live.Store(s)
 	defer s.live.Store(nil)
 	var helpers sync.WaitGroup

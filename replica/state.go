@@ -42,6 +42,7 @@ type State struct {
 	Scope                          map[string]ResourceCount // as of the last copy
 	ScopeAt                        time.Time                // when that began
 	Drift                          Drift                    // by others, on the standby
+	Apart                          map[string][]string      // by cluster: how its members disagree; never changed in place
 
 	Events, Deletes, Bytes, Transactions int64 // applied by this process
 	Resyncs, Errors                      map[string]int64

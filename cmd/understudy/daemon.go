@@ -35,6 +35,10 @@ type daemon struct {
 	keys    keyFiles
 	changed chan struct{} // something that the report should tell soon
 
+	// Of the goroutine that checks: when it compared members last, and whether some disagreed.
+	membersAt    time.Time
+	membersApart bool
+
 	mu        sync.Mutex
 	recheck   bool // due before the interval is over
 	checkedAt time.Time

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/understudy-dr/understudy/cluster"
+	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/verify"
 )
@@ -45,6 +47,10 @@ func (d *daemon) verifyConnected(ctx context.Context) error {
 		return err
 	}
 	defer standby.Close()
+	clusters := []*cluster.Cluster{primary, standby}
+	if _, err := d.compareMembers(ctx, clusters); err != nil {
+		return err
+	}
 	sides := verify.Sides{Primary: primary.Client, Standby: standby.Client}
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -57,11 +63,11 @@ func (d *daemon) verifyConnected(ctx context.Context) error {
 		cancel()
 		<-settled
 	}()
-	return d.checkForEver(ctx, sides)
+	return d.checkForEver(ctx, sides, clusters)
 }
 
 // checkForEver checks at every interval, and at once where a check is due.
-func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides) error {
+func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides, clusters []*cluster.Cluster) error {
 	tick := time.NewTicker(soonAfterCopy)
 	defer tick.Stop()
 	for {
@@ -76,6 +82,9 @@ func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides) error {
 		d.mu.Lock()
 		d.recheck = false // what happens from now on may make another one due
 		d.mu.Unlock()
+		if changed, err := d.compareMembers(ctx, clusters); err != nil || changed {
+			return err // connect anew
+		}
 		report, err := d.account.Check(ctx, sides, d.view, verify.Options{})
 		if ctx.Err() != nil {
 			return nil
@@ -131,4 +140,28 @@ func (d *daemon) checked(report verify.Report, err error) {
 		log.Warn("checked", "missed", report.Missed.Count, "surplus", report.Surplus.Count,
 			"differing", report.Differing.Count, "conflict", report.Conflict.Count, "undecodable", report.Undecodable.Count, "reason", report.Reason)
 	}
+}
+
+// membersEvery bounds how often the members' whole data is read.
+const membersEvery = time.Minute
+
+// compareMembers compares the members of each cluster, so that a check does not read
+// from one that disagrees with the majority. It reports whether others are asked now.
+func (d *daemon) compareMembers(ctx context.Context, clusters []*cluster.Cluster) (changed bool, err error) {
+	if time.Since(d.membersAt) < membersEvery && !d.membersApart {
+		return false, nil
+	}
+	d.membersAt, d.membersApart = time.Now(), false
+	for _, c := range clusters {
+		agreed, err := c.Compare(ctx, true)
+		if len(agreed.Disagree) > 0 {
+			d.membersApart = true
+			d.replica.MembersDisagree(c.Name)
+		}
+		if remedy.CodeOf(err) == remedy.Refused {
+			return false, err // the replica halts, and says so
+		}
+		changed = err == nil && c.Stay(agreed) || changed
+	}
+	return changed, nil
 }

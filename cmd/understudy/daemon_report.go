@@ -32,6 +32,11 @@ func (d *daemon) report() console.Report {
 	if s.Lag.Known {
 		r.Lag = console.KnownLag(s.Lag.Seconds, s.Lag.Revisions)
 	}
+	for _, side := range []string{d.pair.Primary.Name, d.pair.Standby.Name} {
+		for _, how := range s.Apart[side] {
+			r.Apart = append(r.Apart, side+": "+how)
+		}
+	}
 	live := d.live(1)
 	r.Live, r.Drift = live.Summary(), live.Drift
 	d.mu.Lock()
@@ -66,13 +71,11 @@ func (d *daemon) certificates() []console.Certificate {
 	return append(certificatesOf("primary", d.pair.Primary), certificatesOf("standby", d.pair.Standby)...)
 }
 
-// certificatesOf reads the files anew: they may have been renewed. One that
-// cannot be read is reported where it is used.
+// certificatesOf reads the files anew: they may have been renewed.
 func certificatesOf(side string, c config.Cluster) []console.Certificate {
-	found, _ := clusterConfig(c).Certificates()
 	var out []console.Certificate
-	for _, cert := range found {
-		out = append(out, console.Certificate{Side: side, File: cert.File, Subject: cert.Subject, NotAfter: cert.NotAfter})
+	for _, cert := range clusterConfig(c).Certificates() {
+		out = append(out, console.Certificate{Side: side, File: cert.File, Subject: cert.Subject, NotAfter: cert.NotAfter, Wrong: cert.Wrong})
 	}
 	return out
 }

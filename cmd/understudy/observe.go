@@ -78,7 +78,7 @@ func (o *observer) facts(ctx context.Context) console.Facts {
 func unread(side *console.Side, err error) {
 	err = explainDenied(err)
 	side.Reachable, side.Error = false, oneLine(err)
-	if code := remedy.CodeOf(err); code == remedy.Auth || code == remedy.Refused {
+	if code := remedy.CodeOf(err); code == remedy.Auth || code == remedy.Refused || code == remedy.Usage {
 		side.Remedy = remedy.Of(err)
 	}
 }
@@ -98,9 +98,9 @@ func (o *observer) askWitness(ctx context.Context, f *console.Facts) (err error)
 func (o *observer) lookAt(ctx context.Context, c config.Cluster, at **cluster.Cluster, key string, side *console.Side) (err error) {
 	defer func() {
 		if err != nil {
-			side.Error = strings.TrimPrefix(oneLine(err), "connect to "+c.Name+": ")
+			unread(side, err)
+			side.Error = strings.TrimPrefix(side.Error, "connect to "+c.Name+": ")
 			if *at != nil {
-				unread(side, err)
 				(*at).Close()
 				*at = nil // the next look connects anew, and says why it cannot
 			}
@@ -123,7 +123,8 @@ func (o *observer) lookAt(ctx context.Context, c config.Cluster, at **cluster.Cl
 	}
 	side.Reachable, side.ClusterID, side.Revision = true, cluster.FormatID(id.ID), id.Revision
 	side.Role, side.Term = state.Role, state.Term
-	return nil
+	side.Members, side.Ailments, _, err = attendMembers(bounded, *at, false)
+	return err
 }
 
 // readStandby reads what Understudy keeps in the standby's etcd.

@@ -47,6 +47,19 @@ func (e *etcdSide) dial(ctx context.Context) {
 	}
 }
 
+// health asks how the members are, and compares what they hold.
+func (e *etcdSide) health(ctx context.Context) {
+	switch {
+	case errors.Is(e.err, cluster.ErrKine):
+		e.facts.Kine = cluster.ErrKine.Error()
+	case e.err != nil:
+		e.facts.Health = console.NotFound[[]console.Member](oneLine(e.err))
+	default:
+		list, ailments, unasked, err := attendMembers(ctx, e.cluster, true)
+		e.facts.Health, e.facts.Ailments, e.facts.Uncompared = console.FoundIf(list, err), ailments, unasked
+	}
+}
+
 func (e *etcdSide) open(ctx context.Context) {
 	if e.err == nil {
 		begin, end := e.preflight.view.Range()

@@ -28,6 +28,7 @@ func TestScripts(t *testing.T) {
 	maps.Copy(cmds, daemonCommands)
 	maps.Copy(cmds, statusCommands)
 	maps.Copy(cmds, damageCommands)
+	maps.Copy(cmds, alarmCommands)
 	maps.Copy(cmds, followCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",

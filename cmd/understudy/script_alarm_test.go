@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/understudy-dr/understudy/internal/testkit/certs"
+	"github.com/understudy-dr/understudy/internal/testkit/etcdproc"
+	"github.com/understudy-dr/understudy/internal/testkit/toolchain"
+)
+
+// alarmCommands are about the members of an etcd.
+//
+//	etcd-members NAME N   start one of N members; $NAME is all their endpoints, each quoted
+//	alarm NAME KIND       raise NOSPACE or CORRUPT on the first member
+//	certs DIR             ca.crt, client.crt and .key, other.crt and .key, expired.crt and .key
+//	paste FILE RULE       run what etcdctl commands the JSON of status, check or preflight
+//	                      in FILE names for a rule or check, as they are printed
+var alarmCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"etcd-members": startMembers,
+	"alarm":        raiseAlarm,
+	"certs":        issueCertificates,
+	"paste":        pasteCommands,
+}
+
+func startMembers(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 2, "etcd-members NAME N")
+	ctx, cancel := bounded()
+	defer cancel()
+	dir, err := os.MkdirTemp(ts.MkAbs("."), "etcd-"+args[0])
+	ts.Check(err)
+	c, err := etcdproc.Start(ctx, etcdproc.Config{Dir: dir, Members: int(args[1][0] - '0')})
+	ts.Check(err)
+	ts.Defer(c.Stop)
+	etcdsOf(ts)[args[0]] = c
+	ts.Setenv(strings.ToUpper(args[0]), `"`+strings.Join(c.Endpoints(), `","`)+`"`)
+}
+
+func issueCertificates(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 1, "certs DIR")
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ca, err := certs.NewCA("etcd")
+	ts.Check(err)
+	ts.Check(ca.WriteFile(filepath.Join(dir, "ca.crt")))
+	for name, lifetime := range map[string]time.Duration{"client": time.Hour, "other": time.Hour, "expired": time.Nanosecond} {
+		cert, err := ca.Issue(certs.Leaf{CommonName: name, Lifetime: lifetime})
+		ts.Check(err)
+		ts.Check(cert.WriteFiles(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")))
+	}
+}
+
+func raiseAlarm(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 2, "alarm NAME KIND")
+	ctx, cancel := bounded()
+	defer cancel()
+	client := etcdOf(ts, args[0]).Client()
+	status, err := client.Status(ctx, client.Endpoints()[0])
+	ts.Check(err)
+	_, err = pb.NewMaintenanceClient(client.ActiveConnection()).Alarm(ctx, &pb.AlarmRequest{
+		Action: pb.AlarmRequest_ACTIVATE, MemberID: status.Header.MemberId, Alarm: pb.AlarmType(pb.AlarmType_value[args[1]])})
+	ts.Check(err)
+}
+
+func pasteCommands(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 2, "paste FILE RULE")
+	var said struct {
+		Reasons []struct{ Rule, Next string }
+		Lines   []struct{ Check, Remedy string }
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &said))
+	var text string
+	for _, r := range said.Reasons {
+		if r.Rule == args[1] {
+			text += r.Next + "\n"
+		}
+	}
+	for _, l := range said.Lines {
+		if l.Check == args[1] {
+			text += l.Remedy + "\n"
+		}
+	}
+	etcdctl, err := toolchain.Path(context.Background(), "etcdctl@3.6")
+	ts.Check(err)
+	bin := filepath.Join(ts.MkAbs("."), "pasted")
+	ts.Check(os.MkdirAll(bin, 0o755))
+	_ = os.Symlink(etcdctl, filepath.Join(bin, "etcdctl"))
+	ran := 0
+	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+		if !strings.HasPrefix(lines.Text(), "etcdctl ") {
+			continue
+		}
+		ran++
+		cmd := exec.Command("sh", "-c", lines.Text())
+		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		ts.Logf("> %s\n%s", lines.Text(), out)
+		ts.Check(err)
+	}
+	if ran == 0 {
+		ts.Fatalf("nothing to paste for %s in %q", args[1], text)
+	}
+}
