@@ -125,11 +125,12 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) (p, 
 	s.link(whole)
 	ctx, end := g.attend(whole, p, s)
 	defer end()
-	done.Go(func() { p.health(ctx) })
-	done.Go(func() { s.health(ctx) })
-	done.Wait()
-	done.Go(func() { p.open(ctx) })
-	done.Go(func() { s.open(ctx) })
+	for _, side := range []*etcdSide{p, s} {
+		done.Go(func() {
+			side.health(ctx) // first: it may leave a member out
+			side.open(ctx)
+		})
+	}
 	done.Wait()
 	defer p.close()
 	defer s.close()

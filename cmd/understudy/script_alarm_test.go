@@ -23,12 +23,14 @@ import (
 //	etcd-members NAME N   start one of N members; $NAME is all their endpoints, each quoted
 //	alarm NAME KIND       raise NOSPACE or CORRUPT on the first member
 //	certs DIR             ca.crt, client.crt and .key, other.crt and .key, expired.crt and .key
+//	expire NAME DIR       client.crt and .key by the CA of an etcd with TLS, expired
 //	paste FILE RULE       run what etcdctl commands the JSON of status, check or preflight
 //	                      in FILE names for a rule or check, as they are printed
 var alarmCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"etcd-members": startMembers,
 	"alarm":        raiseAlarm,
 	"certs":        issueCertificates,
+	"expire":       issueExpired,
 	"paste":        pasteCommands,
 }
 
@@ -57,6 +59,15 @@ func issueCertificates(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		ts.Check(cert.WriteFiles(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")))
 	}
+}
+
+func issueExpired(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 2, "expire NAME DIR")
+	dir := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	cert, err := etcdOf(ts, args[0]).CA().Issue(certs.Leaf{CommonName: "client", Lifetime: time.Nanosecond})
+	ts.Check(err)
+	ts.Check(cert.WriteFiles(filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")))
 }
 
 func raiseAlarm(ts *testscript.TestScript, neg bool, args []string) {
