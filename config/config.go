@@ -17,7 +17,7 @@ const (
 )
 
 // Profiles are the names that sync.profile may have.
-var Profiles = []string{"management-cluster", "alauda-global", "everything"}
+var Profiles = []string{"management-cluster", "alauda-global", "deckhouse", "shturval", "everything"}
 
 // The struct tags below are the single source for decoding, checking, the JSON
 // schema (docs/config.schema.json) and the reference (docs/configuration.md);
@@ -166,7 +166,7 @@ type Sync struct {
 	// Prefixes of the keys that take part, where there are several: that of the API server first, then those of aggregated API servers. It stands instead of prefix.
 	Prefixes []string `yaml:"prefixes,omitempty" format:"prefix"`
 	// Set of rules to start from: what is local to a cluster and stays out.
-	Profile string `yaml:"profile" default:"management-cluster" enum:"management-cluster,alauda-global,everything"`
+	Profile string `yaml:"profile" default:"management-cluster" enum:"management-cluster,alauda-global,deckhouse,shturval,everything"`
 	// Rules that leave keys out. They come after the profile's.
 	Exclude []Rule `yaml:"exclude,omitempty"`
 	// Rules that take keys in again. They come after exclude; the last rule that matches wins.

@@ -79,7 +79,7 @@ func TestProblems(t *testing.T) {
 		"unknown, twice":          {0, "zz: 1\nzz: 2\n", []string{`11: unknown field "zz"; known here: `, `12: field "zz" in the file is given twice, first in line 11`}},
 		"apiVersion":              {1, "apiVersion: understudy.dev/v1", []string{`1: apiVersion: unknown value "understudy.dev/v1"; did you mean "understudy.dev/v1alpha1"?`}},
 		"kind":                    {2, "kind: Cluster", []string{`2: kind: unknown value "Cluster"; known: Pair`}},
-		"profile":                 {0, "sync:\n  profile: managment-cluster\n", []string{`12: sync.profile: unknown value "managment-cluster"; did you mean "management-cluster"?; known: management-cluster, alauda-global, everything`}},
+		"profile":                 {0, "sync:\n  profile: managment-cluster\n", []string{`12: sync.profile: unknown value "managment-cluster"; did you mean "management-cluster"?; known: management-cluster, alauda-global, deckhouse, shturval, everything`}},
 		"no name":                 {3, "metadata: {}", []string{"3: metadata.name is missing"}},
 		"no metadata":             {3, "", []string{"1: metadata.name is missing"}},
 		"bad name":                {3, "metadata: {name: Moscow SPB}", []string{`3: metadata.name: "Moscow SPB" is not a name`}},

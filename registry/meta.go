@@ -42,6 +42,7 @@ type Meta struct {
 	Deleting             bool   // metadata.deletionTimestamp is set
 	Type                 string // the type of a v1 Secret, "" for everything else
 	Encoding             Encoding
+	Marks                Marks // only where somebody asked for them; see ReadMarks
 }
 
 // How stored values begin. Kubernetes: apimachinery's serializers protobuf and

@@ -23,5 +23,5 @@ func (s *Scope) ClaimLeftOut(k registry.Key, plain []byte) bool {
 	if namespace == "" || name == "" {
 		return false
 	}
-	return s.out(registry.Key{Resource: "persistentvolumeclaims", Namespace: namespace, Name: name})
+	return s.out(registry.Key{Resource: "persistentvolumeclaims", Namespace: namespace, Name: name}, s.Key)
 }

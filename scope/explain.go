@@ -39,11 +39,11 @@ func (s *Scope) Explain(key string) Explanation {
 		case !r.matches(key, k, parsed):
 		case decided:
 			e.Also = append(e.Also, r.describe())
-		case len(r.Types) > 0 && e.Verdict != AskObject:
-			// Whatever the type is, the rule below says the same.
+		case r.asks() && e.Verdict != AskObject:
+			// Whatever the object is, the rule below says the same.
 		default:
 			deciding = append(deciding, r)
-			decided = len(r.Types) == 0
+			decided = !r.asks()
 		}
 	}
 	if !decided {
@@ -61,8 +61,11 @@ func (s *Scope) Explain(key string) Explanation {
 }
 
 func (r *rule) describe() string {
-	if r.empty() {
+	if r.empty() && r.maker == nil {
 		return r.origin
+	}
+	if r.maker != nil {
+		return r.origin + " " + r.String() + ", " + r.maker.name
 	}
 	return r.origin + " " + r.String()
 }
@@ -71,6 +74,9 @@ func (r *rule) reason() string {
 	why := r.why
 	if why == "" {
 		why = map[Verdict]string{Out: "the configuration leaves it out", In: "the configuration takes it in"}[r.verdict]
+	}
+	if r.maker != nil {
+		return fmt.Sprintf("depends on who made it: left out where %s (%s)", r.maker.name, why)
 	}
 	if len(r.Types) > 0 {
 		return fmt.Sprintf("depends on the type of the Secret: %s for %s (%s)",

@@ -21,12 +21,13 @@ func TestExplain(t *testing.T) {
 		also      []string // what each begins with
 	}{
 		"no rule":            {"/registry/configmaps/prod/a", In, "no rule", "what no rule keeps out", nil},
-		"profile":            {"/registry/pods/prod/a", Out, "profile management-cluster {resources: [pods, ", "made by controllers", nil},
-		"two of the profile": {"/registry/configmaps/default/kube-root-ca.crt", Out, "profile management-cluster {resources: [configmaps]", "authority", []string{"profile management-cluster {namespaces:"}},
+		"profile":            {"/registry/pods/prod/a", Out, "profile management-cluster {resources: [pods]}", "controllers make theirs again", nil},
+		"two of the profile": {"/registry/configmaps/kube-system/kube-root-ca.crt", Out, "profile management-cluster {resources: [configmaps]", "authority", []string{"profile management-cluster {namespaces:"}},
 		"exclude":            {"/registry/configmaps/sandbox-1/a", Out, "sync.exclude[0] {namespaces: [sandbox-*]}", "leaves it out", nil},
 		"include wins":       {"/registry/pods/sandbox-1/keep", In, "sync.include[0] {names: [keep]}", "takes it in", []string{"sync.exclude[0]", "profile management-cluster {resources: [pods"}},
 		"type":               {"/registry/secrets/prod/a", AskObject, "profile management-cluster {types:", "left out for kubernetes.io/service-account-token (a token that only", nil},
-		"type, no matter":    {"/registry/secrets/default/a", Out, "profile management-cluster {namespaces:", "runs for itself", nil},
+		"type, no matter":    {"/registry/secrets/kube-system/a", Out, "profile management-cluster {namespaces:", "runs for itself", nil},
+		"maker":              {"/registry/replicasets/prod/a", AskObject, "profile management-cluster {resources: [replicasets.apps]}, made by a controller", "left out where made by a controller (made again from", nil},
 		"raw":                {"/app/x", In, "no rule", "as it is", nil},
 		"raw, excluded":      {"/app/tmp/x", Out, "sync.exclude[1] {keys: [/app/tmp/]}", "leaves it out", nil},
 		"own":                {"/understudy/role", Out, "built in", "own state", nil},

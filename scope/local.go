@@ -61,7 +61,7 @@ type localField struct {
 // pkg/cmd/server/options of k8s.io/apiextensions-apiserver).
 var defaultLocals = []Local{
 	{
-		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicationcontrollers",
+		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps", "replicationcontrollers",
 			"poddisruptionbudgets.policy", "horizontalpodautoscalers.autoscaling", "resourcequotas"},
 		Fields: []string{"/status", "/metadata/managedFields/subresource=status", "/metadata/annotations/deployment.kubernetes.io~1revision"},
 	},
@@ -103,7 +103,7 @@ func DefaultLocals(profile string) []Local {
 	if profile == "everything" {
 		return nil
 	}
-	out := slices.Clone(defaultLocals)
+	out := append(slices.Clone(defaultLocals), mixedState)
 	for i := range out {
 		out[i].Origin = "profile " + profile
 	}

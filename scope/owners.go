@@ -25,7 +25,8 @@ func (s *Scope) Orphaned(key string, m registry.Meta) bool {
 //
 // An owner reference names a kind, not a resource; the plural is guessed as
 // the garbage collector's own REST mapping would name it by default. An owner
-// whose scope depends on its own metadata counts as in. Owners are taken to be
+// whose scope depends on its type counts as in, one that depends on its maker as
+// most of its kind. Owners are taken to be
 // in the object's namespace, so one without a namespace falls under the rules
 // of that namespace too.
 func (s *Scope) leavesOut(o registry.Owner, k registry.Key) bool {
@@ -34,13 +35,12 @@ func (s *Scope) leavesOut(o registry.Owner, k registry.Key) bool {
 		return false // the garbage collector cannot look it up either
 	}
 	owner.Namespace, owner.Name = k.Namespace, o.Name
-	return s.out(owner)
+	return s.out(owner, s.owner)
 }
 
-// out reports whether an object is out of scope, by its key alone, wherever it
-// may be stored.
-func (s *Scope) out(k registry.Key) bool {
-	return !slices.ContainsFunc(s.Places(k), func(key string) bool { return s.Key(key) != Out })
+// out reports whether an object is out of scope wherever it may be stored.
+func (s *Scope) out(k registry.Key, by func(string) Verdict) bool {
+	return !slices.ContainsFunc(s.Places(k), func(key string) bool { return by(key) != Out })
 }
 
 // dropOwners takes from an object of the primary its references to owners that

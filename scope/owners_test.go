@@ -296,7 +296,7 @@ func TestHoldsHashTellsTheRewriting(t *testing.T) {
 // would reclaim what is stored in it.
 func TestVolumesGoWithTheirClaims(t *testing.T) {
 	view := defaultView(t)
-	for namespace, in := range map[string]bool{"prod": true, "default": false, "": true} {
+	for namespace, in := range map[string]bool{"prod": true, "kube-system": false, "": true} {
 		object, err := view.InPrimary("/registry/persistentvolumes/v", []byte(`{"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"v","uid":"u"},"spec":{"persistentVolumeReclaimPolicy":"Delete","claimRef":{"namespace":"`+namespace+`","name":"c","uid":"w"}}}`))
 		if err != nil || object.In != in {
 			t.Errorf("claim in %q: in scope %v, %v", namespace, object.In, err)

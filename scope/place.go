@@ -21,7 +21,7 @@ type candidate struct {
 	*rule
 	byName      bool // the namespaces have to be compared with the name
 	byKey       bool // so have the keys with the key
-	askObject   bool // the types cannot be compared with a key
+	askObject   bool // the type and the maker cannot be told by a key
 	alwaysThere bool
 }
 
@@ -77,7 +77,7 @@ func (s *Scope) rulesOf(k registry.Key) []*rule {
 
 // candidate reports how a rule that matches the resource fits a place.
 func (r *rule) candidate(dir string, k registry.Key) (c candidate, fits bool) {
-	c = candidate{rule: r, askObject: len(r.Types) > 0}
+	c = candidate{rule: r, askObject: r.asks()}
 	if len(r.Keys) > 0 {
 		within := slices.ContainsFunc(r.Keys, func(p string) bool { return strings.HasPrefix(dir, p) })
 		below := slices.ContainsFunc(r.Keys, func(p string) bool { return strings.HasPrefix(p, dir) })

@@ -24,7 +24,7 @@ var Presets = []Preset{
 	{
 		Name: "workloads",
 		Holds: []Hold{
-			set(`{"spec":{"replicas":0}}`, "deployments.apps", "statefulsets.apps", "replicationcontrollers"),
+			set(`{"spec":{"replicas":0}}`, "deployments.apps", "statefulsets.apps", "replicasets.apps", "replicationcontrollers"),
 			// It has no replicas.
 			set(`{"spec":{"template":{"spec":{"nodeSelector":{"understudy.dev/held":"true"}}}}}`, "daemonsets.apps"),
 			set(`{"spec":{"suspend":true}}`, "cronjobs.batch", "jobs.batch"),

@@ -2,6 +2,7 @@ package scope
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,71 +23,77 @@ type profile struct {
 	rules []reasoned
 }
 
-// reasoned is a rule that keeps keys out, and why.
+// reasoned is a rule that keeps keys out, or takes them in again, and why.
 type reasoned struct {
 	Rule
-	why string
+	why   string
+	maker *maker // whose objects alone the rule matches; nil = whoever made them
+	in    bool   // it takes in what rules before it leave out
 }
 
 // ServiceAccountToken is the type of Secrets that hold a token and the
 // certificate authority of the cluster which made them.
 const ServiceAccountToken = "kubernetes.io/service-account-token"
 
-// records are what every API server keeps for itself.
-var records = []reasoned{
-	{Rule{Resources: []string{"masterleases", "peerserverleases"}}, "addresses of the cluster's own API servers; others break its kubernetes Service"},
-	{Rule{Resources: []string{"leases.coordination.k8s.io", "leasecandidates.coordination.k8s.io"}}, "elections and heartbeats of the cluster itself"},
-	{Rule{Resources: []string{"events"}}, "happened in the other cluster, and end with a lease of its etcd"},
-	{Rule{Resources: []string{"ranges"}}, "the API server rebuilds its table of Service addresses and ports from the Services"},
-	{Rule{Resources: []string{"storageversions.internal.apiserver.k8s.io"}}, "which API server writes which version"},
-}
-
 var profiles = []profile{
 	{DefaultProfile, managementCluster},
-	{"alauda-global", append(managementCluster[:len(managementCluster):len(managementCluster)], reasoned{
-		// The list is that of Alauda's documentation of disaster recovery for
-		// the global cluster.
-		Rule{Namespaces: []string{
-			"cpaas-system", "cert-manager", "default", "global-credentials", "cpaas-system-global-credentials",
-			"kube-ovn", "kube-public", "kube-system", "nsx-system", "cpaas-solution", "kube-node-lease",
-			"kubevirt", "nativestor-system", "operators",
-		}},
-		"installed on each global cluster by itself",
-	})},
-	{"everything", append(records[:len(records):len(records)],
-		reasoned{
-			Rule{Namespaces: []string{"default"}, Names: []string{"kubernetes"}, Resources: []string{"services", "endpoints", "endpointslices.discovery.k8s.io"}},
-			"written by the cluster's own API servers",
-		},
-		reasoned{
-			Rule{Namespaces: []string{"kube-system"}, Names: []string{"extension-apiserver-authentication"}, Resources: []string{"configmaps"}},
-			"written by the cluster's own API servers",
-		},
-	)},
+	{"alauda-global", join(managementCluster, alauda)},
+	{"deckhouse", join(managementCluster, deckhouse)},
+	{"shturval", join(managementCluster, shturval)},
+	{"everything", join(records, nodeState, everything)},
 }
 
-var managementCluster = append(records[:len(records):len(records)],
-	reasoned{Rule{Namespaces: []string{"kube-system", "kube-public", "kube-node-lease", "default"}}, "holds what each cluster runs for itself"},
-	reasoned{Rule{Resources: []string{
+func join(parts ...[]reasoned) []reasoned { return slices.Concat(parts...) }
+
+// records are what every API server keeps for itself.
+var records = []reasoned{
+	{Rule: Rule{Resources: []string{"masterleases", "peerserverleases"}}, why: "addresses of the cluster's own API servers; others break its kubernetes Service"},
+	{Rule: Rule{Resources: []string{"leases.coordination.k8s.io", "leasecandidates.coordination.k8s.io"}}, why: "elections and heartbeats of the cluster itself"},
+	{Rule: Rule{Resources: []string{"events"}}, why: "happened in the other cluster, and end with a lease of its etcd"},
+	{Rule: Rule{Resources: []string{"ranges"}}, why: "the API server rebuilds its table of Service addresses and ports from the Services"},
+	{Rule: Rule{Resources: []string{"storageversions.internal.apiserver.k8s.io"}}, why: "which API server writes which version"},
+}
+
+var everything = []reasoned{
+	{Rule: Rule{Namespaces: []string{"default"}, Names: []string{"kubernetes"}, Resources: []string{"services", "endpoints", "endpointslices.discovery.k8s.io"}},
+		why: "written by the cluster's own API servers"},
+	{Rule: Rule{Namespaces: []string{"kube-system"}, Names: []string{"extension-apiserver-authentication"}, Resources: []string{"configmaps"}},
+		why: "written by the cluster's own API servers"},
+}
+
+var managementCluster = join(records, nodeState, []reasoned{
+	{Rule: Rule{Namespaces: []string{"kube-system", "kube-public", "kube-node-lease"}}, why: "holds what each cluster runs for itself"},
+	// Of the namespace default no more than pkg/controlplane/controller/kubernetesservice and
+	// the controller manager of k8s.io/kubernetes keep there: it is where people put what
+	// they gave no thought to, Clusters of Cluster API among it.
+	{Rule: Rule{Namespaces: []string{"default"}, Resources: []string{"namespaces"}}, why: "made by each cluster's API servers"},
+	{Rule: Rule{Namespaces: []string{"default"}, Names: []string{"kubernetes"}, Resources: []string{"services", "endpoints", "endpointslices.discovery.k8s.io"}},
+		why: "addresses of the cluster's own API servers"},
+	{Rule: Rule{Namespaces: []string{"default"}, Names: []string{"default"}, Resources: []string{"serviceaccounts"}}, why: "made by each cluster's controller manager"},
+	{Rule: Rule{Resources: []string{
 		"nodes", "csinodes.storage.k8s.io", "csistoragecapacities.storage.k8s.io", "volumeattachments.storage.k8s.io",
 		"resourceslices.resource.k8s.io",
-	}}, "belongs to the nodes of one cluster"},
-	reasoned{Rule{Resources: []string{"pods", "replicasets.apps", "controllerrevisions.apps"}}, "made by controllers from objects that are replicated"},
-	reasoned{Rule{Resources: []string{"endpoints", "endpointslices.discovery.k8s.io"}}, "addresses of one cluster's Pods"},
-	reasoned{Rule{Resources: []string{"ipaddresses.networking.k8s.io", "servicecidrs.networking.k8s.io"}}, "address ranges of one cluster's Services"},
-	reasoned{Rule{Resources: []string{"certificatesigningrequests.certificates.k8s.io"}}, "asks one cluster's signer"},
-	reasoned{Rule{Resources: []string{
+	}}, why: "belongs to the nodes of one cluster"},
+	{Rule: Rule{Resources: []string{"pods"}}, why: "bound to the nodes of one cluster; controllers make theirs again from objects that are replicated"},
+	{Rule: Rule{Resources: []string{"replicasets.apps"}}, maker: byController, why: "made again from objects that are replicated"},
+	{Rule: Rule{Resources: []string{"controllerrevisions.apps"}}, maker: byWorkload, why: "made again from objects that are replicated"},
+	{Rule: Rule{Resources: []string{"endpoints"}}, maker: byEndpointController, why: "addresses of one cluster's Pods"},
+	{Rule: Rule{Resources: []string{"endpointslices.discovery.k8s.io"}}, maker: bySliceController, why: "addresses of one cluster's Pods, or made again from Endpoints"},
+	{Rule: Rule{Resources: []string{"ipaddresses.networking.k8s.io", "servicecidrs.networking.k8s.io"}}, why: "address ranges of one cluster's Services"},
+	{Rule: Rule{Resources: []string{"certificatesigningrequests.certificates.k8s.io"}}, why: "asks one cluster's signer"},
+	{Rule: Rule{Resources: []string{
 		"flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
-	}}, "how one cluster's API servers share their time"},
-	reasoned{Rule{Resources: []string{"apiservices.apiregistration.k8s.io"}}, "points at backends that the standby may not run"},
-	reasoned{Rule{Resources: []string{
+	}}, why: "how one cluster's API servers share their time"},
+	{Rule: Rule{Resources: []string{"apiservices.apiregistration.k8s.io"}}, why: "points at backends that the standby may not run"},
+	{Rule: Rule{Resources: []string{
 		"mutatingwebhookconfigurations.admissionregistration.k8s.io", "validatingwebhookconfigurations.admissionregistration.k8s.io",
-	}}, "points at backends that the standby may not run, and would block its writes"},
-	reasoned{Rule{Names: []string{"system:*"}, Resources: []string{"*.rbac.authorization.k8s.io"}}, "made by each API server at its start"},
-	reasoned{Rule{Names: []string{"system-*"}, Resources: []string{"priorityclasses.scheduling.k8s.io"}}, "made by each API server at its start"},
-	reasoned{Rule{Names: []string{"kube-root-ca.crt"}, Resources: []string{"configmaps"}}, "the cluster's own certificate authority"},
-	reasoned{Rule{Types: []string{ServiceAccountToken}}, "a token that only the cluster which signed it accepts"},
-)
+	}}, why: "points at backends that the standby may not run, and would block its writes"},
+	{Rule: Rule{Resources: []string{"*.rbac.authorization.k8s.io"}}, maker: byBootstrap, why: "made by each API server at its start"},
+	// The API server lets nobody else use the prefix (ValidatePriorityClass in pkg/apis/scheduling/validation).
+	{Rule: Rule{Names: []string{"system-*"}, Resources: []string{"priorityclasses.scheduling.k8s.io"}}, why: "made by each API server at its start"},
+	{Rule: Rule{Names: []string{"kube-root-ca.crt"}, Resources: []string{"configmaps"}}, why: "the cluster's own certificate authority"},
+	{Rule: Rule{Types: []string{ServiceAccountToken}}, why: "a token that only the cluster which signed it accepts"},
+})
 
 func profileRules(name string) ([]rule, error) {
 	for _, p := range profiles {
@@ -95,11 +102,15 @@ func profileRules(name string) ([]rule, error) {
 		}
 		out := make([]rule, 0, len(p.rules))
 		for _, r := range p.rules {
-			compiled, err := compile(r.Rule, Out, "profile "+name)
+			verdict := Out
+			if r.in {
+				verdict = In
+			}
+			compiled, err := compile(r.Rule, verdict, "profile "+name)
 			if err != nil {
 				return nil, err
 			}
-			compiled.why = r.why
+			compiled.why, compiled.maker = r.why, r.maker
 			out = append(out, compiled)
 		}
 		return out, nil

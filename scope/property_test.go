@@ -19,7 +19,8 @@ func oracle(s *Scope, key, secretType string) Verdict {
 	verdict := In
 	k, parsed := s.Parse(key)
 	for _, r := range s.rules {
-		if r.matches(key, k, parsed) && r.matchesType(secretType) {
+		made := r.maker == nil || r.maker.made(registry.Meta{})
+		if r.matches(key, k, parsed) && r.matchesType(secretType) && made {
 			verdict = r.verdict
 		}
 	}

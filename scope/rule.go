@@ -70,6 +70,7 @@ type rule struct {
 	verdict Verdict
 	origin  string // "profile management-cluster", "sync.exclude[0]"
 	why     string // "" for a configured rule
+	maker   *maker // nil = whoever made it
 
 	namespaces, resources, names []pattern
 }
@@ -164,6 +165,16 @@ func (r *rule) matchesNamespace(group, resource, namespace, name string) bool {
 	}
 	return namespace != "" && matchAny(r.namespaces, namespace)
 }
+
+func (r *rule) makerName() string {
+	if r.maker == nil {
+		return ""
+	}
+	return r.maker.name
+}
+
+// asks reports whether the rule cannot decide by the key alone.
+func (r *rule) asks() bool { return len(r.Types) > 0 || r.maker != nil }
 
 func (r *rule) matchesType(secretType string) bool {
 	return len(r.Types) == 0 || slices.Contains(r.Types, secretType)

@@ -6,7 +6,7 @@
 // API server's compaction record are out whatever the rules say.
 //
 // Most keys are decided by the key alone. Where only the object can tell (the
-// type of a Secret), Key says AskObject and Object decides. Orphaned finds the
+// type of a Secret, who made it), Key says AskObject and Judge decides. Orphaned finds the
 // objects that the standby's garbage collector would delete because the scope
 // leaves their owners out.
 //
@@ -35,7 +35,7 @@ type Verdict int
 const (
 	Out       Verdict = iota
 	In                // replicated
-	AskObject         // only Object can tell
+	AskObject         // only Judge can tell
 )
 
 func (v Verdict) String() string {
@@ -160,29 +160,13 @@ func (s *Scope) Key(key string) Verdict {
 	return p.verdict(key)
 }
 
-// Object decides about a key whose object has been read. It never says
-// AskObject. For an object that could not be read, an encrypted one with no
-// key at hand, the zero Meta makes no rule with types match.
-func (s *Scope) Object(key string, m registry.Meta) Verdict {
-	if v := s.Key(key); v != AskObject {
-		return v
-	}
-	k, parsed := s.Parse(key)
-	for _, r := range slices.Backward(s.rules) {
-		if r.matches(key, k, parsed) && r.matchesType(m.Type) {
-			return r.verdict
-		}
-	}
-	return In
-}
-
 // slow decides without the cache.
 func (s *Scope) slow(key string) Verdict {
 	k, parsed := s.Parse(key)
 	var out tally
 	for _, r := range slices.Backward(s.rules) {
 		if r.matches(key, k, parsed) {
-			if out.add(r.verdict); len(r.Types) == 0 {
+			if out.add(r.verdict); !r.asks() {
 				return out.verdict()
 			}
 		}
@@ -197,6 +181,7 @@ func (s *Scope) Hash() string {
 	type decider struct {
 		Verdict Verdict
 		Rule    Rule
+		Maker   string `json:",omitempty"`
 	}
 	all := struct {
 		Version int // of the meaning of rules
@@ -206,10 +191,10 @@ func (s *Scope) Hash() string {
 		Replace []decider `json:",omitempty"`
 	}{Version: 1, Prefix: s.prefixes[0], More: slices.Sorted(slices.Values(s.prefixes[1:]))}
 	for _, r := range s.rules {
-		all.Rules = append(all.Rules, decider{r.verdict, r.sorted()})
+		all.Rules = append(all.Rules, decider{r.verdict, r.sorted(), r.makerName()})
 	}
 	for _, r := range s.replace {
-		all.Replace = append(all.Replace, decider{r.verdict, r.sorted()})
+		all.Replace = append(all.Replace, decider{Verdict: r.verdict, Rule: r.sorted()})
 	}
 	data, err := json.Marshal(all)
 	if err != nil {

@@ -287,7 +287,9 @@ func (v *View) read(key string, parsed registry.Key, verdict Verdict, plain []by
 		return Object{In: true}, fmt.Errorf("%s (%s): %w", key, parsed, err)
 	}
 	if verdict == AskObject {
-		verdict = v.Scope.Object(key, meta)
+		if verdict, err = v.Scope.Judge(key, &meta, plain); err != nil {
+			return Object{In: true}, fmt.Errorf("%s (%s): %w", key, parsed, err)
+		}
 	}
 	orphaned := verdict == In && (v.Scope.Orphaned(key, meta) || v.Scope.ClaimLeftOut(parsed, plain))
 	return Object{In: verdict == In && !orphaned, Orphaned: orphaned, Meta: meta, Plain: plain}, nil

@@ -142,10 +142,7 @@ func (s *simulator) read(r *resource, p kv.Pair) ([]byte, error) {
 
 // inScope decides as the copy does. An unreadable object has no metadata.
 func (s *simulator) inScope(k registry.Key, key string, meta registry.Meta, plain []byte) bool {
-	verdict := s.scope.Key(key)
-	if verdict == scope.AskObject {
-		verdict = s.scope.Object(key, meta)
-	}
+	verdict, _ := s.scope.Judge(key, &meta, plain)
 	return verdict == scope.In && !s.scope.Orphaned(key, meta) && !s.scope.ClaimLeftOut(k, plain)
 }
 
