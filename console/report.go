@@ -59,6 +59,7 @@ type Report struct {
 	LastCheck *Summary            `json:"lastCheck,omitempty"` // nil: none yet
 	Live      *Summary            `json:"live,omitempty"`      // the live account; nil: none
 	Scope     map[string]Resource `json:"scope,omitempty"`
+	LeftOut   *LeftOut            `json:"leftOut,omitempty"`   // of it what has value; nil: unknown
 	ScopeTime *time.Time          `json:"scopeTime,omitempty"` // when it was counted
 
 	Apart        []string      `json:"membersApart,omitempty"` // how members of a cluster disagree, by their data

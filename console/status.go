@@ -104,6 +104,7 @@ type Status struct {
 	Reported     *time.Time          `json:"reported,omitempty"` // when the daemon said all that it knows; null = it says nothing
 	Drift        *Drift              `json:"drift,omitempty"`
 	Scope        map[string]Resource `json:"scope"`
+	LeftOut      *LeftOut            `json:"leftOut,omitempty"`   // of value; null = unknown
 	ScopeTime    *time.Time          `json:"scopeTime,omitempty"` // when it was counted
 	Certificates []Certificate       `json:"certificates,omitempty"`
 	Operation    string              `json:"operation,omitempty"`
@@ -120,7 +121,7 @@ func Judge(f Facts) Status {
 	if r := f.Report; r != nil {
 		s.LastCheck, s.Live = r.LastCheck, r.Live
 		if r.Scope != nil {
-			s.Scope, s.ScopeTime = r.Scope, r.ScopeTime
+			s.Scope, s.LeftOut, s.ScopeTime = r.Scope, r.LeftOut, r.ScopeTime
 		}
 		s.Daemon.Resyncs = r.Resyncs
 		s.Drift = r.Drift

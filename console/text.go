@@ -82,6 +82,9 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 	}
 	b.drift(s.Drift, s.Time)
 	b.scope(s.Scope, s.counted())
+	if text := s.LeftOut.Text(); text != "" {
+		b.row("left out", text+": "+scopeList)
+	}
 	b.heldBack(s.HeldBack)
 	for _, warning := range s.Warnings {
 		b.row("warning", warning)

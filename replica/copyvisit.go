@@ -17,6 +17,7 @@ import (
 // judged is what can be said of a key without regard to any other.
 type judged struct {
 	want             scope.Wanted
+	worth            scope.Worth // of what is left out
 	have             scope.Object
 	wantErr, haveErr error
 	sealed           string // a value of the standby's own, out of scope: what it is sealed with
@@ -26,7 +27,9 @@ type judged struct {
 
 func (j *copyJob) judge(p, s *kv.Pair) (t judged) {
 	if p != nil {
-		t.want, t.wantErr = j.view.Want(p.Key, p.Value)
+		if t.want, t.wantErr = j.view.Want(p.Key, p.Value); !t.want.In {
+			t.worth = j.view.LeftOut(p.Key, p.Value)
+		}
 	}
 	if s != nil {
 		t.have, t.haveErr = j.view.InStandby(s.Key, s.Value)
@@ -91,7 +94,7 @@ func (j *copyJob) visit(ctx context.Context, p, s *kv.Pair, t judged, known surp
 		return unreadable(p.Key, t.wantErr)
 	}
 	want := t.want
-	gr := j.table.count(p.Key, want.Object)
+	gr := j.table.count(p.Key, want.Object, t.worth)
 	if !want.In {
 		if s != nil {
 			return j.onlyStandby(s, t, known)

@@ -177,7 +177,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	s.seen = job.seen
 	s.foreign.extend(0, job.seen) // all that only the standby had then is recorded
 	s.advance(applied{reached: p.Revision, standby: s.sink.Last().Revision})
-	s.account.update(func(st *State) { st.Scope, st.ScopeAt = table.table(), began })
+	s.account.update(func(st *State) { st.Scope, st.LeftOut, st.ScopeAt = table.table(), table.leftOut(), began })
 	s.Log.Info("the standby has everything", "revision", p.Revision, "read", p.Read, "written", p.Written,
 		"deleted", p.Deleted, "surplus", p.Surplus, "took", time.Since(began).Round(time.Millisecond))
 	s.Hooks.Resynced(p)

@@ -8,6 +8,7 @@ import (
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 )
 
@@ -40,6 +41,7 @@ type State struct {
 	Lag                            Lag
 	Copy                           CopyProgress
 	Scope                          map[string]ResourceCount // as of the last copy
+	LeftOut                        scope.LeftOut            // of value; likewise
 	ScopeAt                        time.Time                // when that began
 	Drift                          Drift                    // by others, on the standby
 	Apart                          map[string][]string      // by cluster: how its members disagree; never changed in place

@@ -21,20 +21,24 @@ type tally struct {
 
 	mu     sync.Mutex
 	counts map[string]*ResourceCount
+	left   scope.LeftOutTally
 }
 
 func newTally(s *scope.Scope) *tally {
 	return &tally{scope: s, counts: map[string]*ResourceCount{}}
 }
 
-// count adds one key and returns its resource, "" for one that is no object.
-func (t *tally) count(key string, o scope.Object) string {
+// count adds one key and returns its resource, "" for one that is no object. worth
+// is of one that is left out.
+func (t *tally) count(key string, o scope.Object, worth scope.Worth) string {
 	gr := ""
-	if k, ok := t.scope.Parse(key); ok {
+	k, ok := t.scope.Parse(key)
+	if ok {
 		gr = k.GroupResource()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.left.Add(k.Namespace, worth)
 	c := t.counts[gr]
 	if c == nil {
 		c = &ResourceCount{}
@@ -50,6 +54,13 @@ func (t *tally) count(key string, o scope.Object) string {
 	}
 	c.ReferencesDropped += int64(len(o.Dropped))
 	return gr
+}
+
+// leftOut is what of value has been left out.
+func (t *tally) leftOut() scope.LeftOut {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.left.LeftOut
 }
 
 // table is a copy of the counts.

@@ -17,17 +17,22 @@ const (
 	WorthPod            Worth = "Pod that no controller made" // wherever its namespace takes part
 )
 
-// LeftOut counts what of value the scope leaves out. The zero LeftOut is empty.
+// LeftOut is how much of value the scope leaves out.
 type LeftOut struct {
 	CustomResources int64 `json:"customResources"`
 	Secrets         int64 `json:"secrets"`
 	Pods            int64 `json:"pods"`       // that no controller made
 	Namespaces      int   `json:"namespaces"` // in which these are
-	seen            map[string]struct{}
+}
+
+// LeftOutTally counts it. The zero LeftOutTally has counted nothing.
+type LeftOutTally struct {
+	LeftOut
+	namespaces map[string]struct{}
 }
 
 // Add counts an object, if it is of worth.
-func (l *LeftOut) Add(namespace string, w Worth) {
+func (l *LeftOutTally) Add(namespace string, w Worth) {
 	switch w {
 	case WorthCustomResource:
 		l.CustomResources++
@@ -38,15 +43,12 @@ func (l *LeftOut) Add(namespace string, w Worth) {
 	default:
 		return
 	}
-	if l.seen == nil {
-		l.seen = map[string]struct{}{}
+	if l.namespaces == nil {
+		l.namespaces = map[string]struct{}{}
 	}
-	l.seen[namespace] = struct{}{}
-	l.Namespaces = len(l.seen)
+	l.namespaces[namespace] = struct{}{}
+	l.Namespaces = len(l.namespaces)
 }
-
-// Any reports whether there is anything.
-func (l LeftOut) Any() bool { return l.CustomResources+l.Secrets+l.Pods > 0 }
 
 // unmissed are the types of Secrets that every cluster makes for itself: a token
 // for new nodes, and what Helm remembers of what it has installed there.

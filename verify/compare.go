@@ -18,6 +18,8 @@ type finding struct {
 
 	orphaned bool // on the primary: see scope.Object
 	dropped  int  // references on the primary to owners out of scope
+
+	worth scope.Worth // of what the scope leaves out on the primary
 }
 
 // counts is what a key of the primary adds to those of its resource.
@@ -52,6 +54,9 @@ func compare(view *scope.View, records scope.Records, primary, standby *kv.Pair)
 	}
 	found := compareWith(view, records, object, primary, standby)
 	found.orphaned, found.dropped = object.Orphaned, len(object.Dropped)
+	if found.out {
+		found.worth = view.LeftOut(primary.Key, primary.Value)
+	}
 	return found
 }
 

@@ -39,6 +39,7 @@ func join(ctx context.Context, primary, standby kv.Stream, view *scope.View, rep
 		}
 		return nil
 	})
+	report.LeftOut = table.leftOut.LeftOut
 	if opts.Progress != nil {
 		opts.Progress(seen)
 	}
@@ -53,6 +54,7 @@ const progressEvery = 256
 type tally struct {
 	view      *scope.View
 	of        map[string]Resource
+	leftOut   scope.LeftOutTally
 	resource  string
 	directory string // of the resource's objects; "" = of none
 }
@@ -64,6 +66,10 @@ func (t *tally) count(key string, found finding) {
 	sum := t.of[t.resource]
 	sum.add(found.counts())
 	t.of[t.resource] = sum
+	if found.worth != "" {
+		k, _ := t.view.Scope.Parse(key)
+		t.leftOut.Add(k.Namespace, found.worth)
+	}
 }
 
 // Raw is what keys that belong to no resource are counted under.

@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/scope"
 )
 
 // Sides are the two clusters.
@@ -98,6 +99,7 @@ type Report struct {
 	Started time.Time           `json:"started"`
 	Took    time.Duration       `json:"took"` // nanoseconds
 	Scope   map[string]Resource `json:"scope,omitempty"`
+	LeftOut scope.LeftOut       `json:"leftOut"` // of value, on the primary; as far as the keys were read
 }
 
 // Of returns the keys of one kind.

@@ -44,6 +44,7 @@ type daemon struct {
 	checkedAt time.Time
 	lastCheck verify.Report
 	scope     map[string]verify.Resource // as the last check that went through counted it
+	leftOut   scope.LeftOut              // likewise
 	scopeAt   time.Time                  // when that began
 	waiting   *console.Facts             // what is known of the pair while another daemon leads; nil = nothing yet
 	held      *int64                     // objects on the standby; nil = unknown

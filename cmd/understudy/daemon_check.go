@@ -126,7 +126,7 @@ func (d *daemon) checked(report verify.Report, err error) {
 	d.checkedAt = time.Now()
 	d.lastCheck = report
 	if report.Verdict != verify.Unknown {
-		d.scope, d.scopeAt = report.Scope, report.Started
+		d.scope, d.leftOut, d.scopeAt = report.Scope, report.LeftOut, report.Started
 	}
 	d.tell()
 	log := d.app.log.With("verdict", report.Verdict, "sourceRevision", report.SourceRevision,

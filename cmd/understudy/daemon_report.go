@@ -46,6 +46,13 @@ func (d *daemon) report() console.Report {
 		r.LastCheck = consoleCheck(d.lastCheck).Summary()
 	}
 	r.Scope, r.ScopeTime = scopeTable(s, d.scope, d.scopeAt)
+	left := s.LeftOut
+	if d.scope != nil {
+		left = d.leftOut
+	}
+	if r.ScopeTime != nil {
+		r.LeftOut = (*console.LeftOut)(&left)
+	}
 	return r
 }
 
