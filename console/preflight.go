@@ -31,7 +31,8 @@ func NotFound[T any](why string) Found[T] { return Found[T]{Why: why} }
 type PreflightFacts struct {
 	Now              time.Time
 	Pair             string
-	Prefix           string // sync.prefix
+	Prefix           string   // sync.prefix, or the first of sync.prefixes
+	Prefixes         []string // all of them
 	Primary, Standby PreflightSide
 	Standstill
 
@@ -50,6 +51,8 @@ type PreflightFacts struct {
 	Images       Found[[]ImageFacts] // of workloads in scope, where the standby pulls them
 	Checks       []OwnCheck          // access.checks
 	Skipped      map[string]string   // access.skip: why a check does not apply
+
+	LeftOut Found[LeftOutFacts]
 
 	Named     int                  // resources and patterns of them in breaker.rules, hold.objects and local
 	Unmatched Found[[]LostPattern] // those that fit nothing
@@ -80,6 +83,7 @@ type PreflightSide struct {
 	Kine     string          // why the side is no etcd; "" = it is one
 	// Uncompared is why not all members were compared with each other; "" = they were.
 	Uncompared string
+	Outside    Found[[]OutsideFacts] // of the primary
 	Encrypted  Found[[]EncryptedValues]
 	// EncryptionGiven: the cluster's EncryptionConfiguration is configured.
 	EncryptionGiven bool

@@ -112,7 +112,7 @@ func judgeEtcd(f PreflightFacts) []PreflightLine {
 }
 
 func judgePrefix(f PreflightFacts) []PreflightLine {
-	p, s, missing := both(f, "keys below "+f.Prefix, "understudy config view", func(s PreflightSide) Found[int64] { return s.Keys })
+	p, s, missing := both(f, "keys below "+f.below(), "understudy config view", func(s PreflightSide) Found[int64] { return s.Keys })
 	if missing != nil {
 		return missing
 	}
@@ -122,13 +122,13 @@ func judgePrefix(f PreflightFacts) []PreflightLine {
 		keys int64
 	}{{f.Primary.Name, p}, {f.Standby.Name, s}} {
 		if side.keys == 0 {
-			lines = append(lines, checked(CheckFail, "set sync.prefix to the API servers' --etcd-prefix with a slash at the end, the same on both sides", "%s has no key below %s", side.name, f.Prefix)...)
+			lines = append(lines, checked(CheckFail, "set sync.prefix to the API servers' --etcd-prefix with a slash at the end, the same on both sides", "%s has no key below %s", side.name, f.below())...)
 		}
 	}
 	if lines != nil {
 		return lines
 	}
-	return checked(CheckOK, "", "below %s: %s keys on %s, %s on %s", f.Prefix, number(p), f.Primary.Name, number(s), f.Standby.Name)
+	return checked(CheckOK, "", "below %s: %s keys on %s, %s on %s", f.below(), number(p), f.Primary.Name, number(s), f.Standby.Name)
 }
 
 // judgeOverrides looks for resources that lie in another etcd.

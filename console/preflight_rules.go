@@ -29,9 +29,11 @@ var preflightRules = []preflightRule{
 	{"etcd", "etcd-health", judgeHealth},
 	{"etcd", "etcd-defects", judgeDefects},
 	{"etcd", "etcd-prefix", judgePrefix},
+	{"etcd", "outside-prefix", judgeOutsidePrefix},
 	{"etcd", "etcd-elsewhere", judgeOverrides},
 	{"etcd", "objects-one-sided", judgeOnly},
 	{"etcd", "objects-replaced", judgeReplaced},
+	{"etcd", "left-out", judgeLeftOut},
 	{"etcd", "revision-floor", judgeFloor},
 	{"etcd", "named-resources", judgeNamed},
 

@@ -18,7 +18,7 @@ func found[T any](v T) Found[T] { return FoundIf(v, nil) }
 func fit() PreflightFacts {
 	side := func(name, vip string, rev kv.Revision) PreflightSide {
 		return PreflightSide{
-			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Guard: found(Refusal{}), Etcd: found("3.6.16"), Health: found([]Member{{Name: "m0", Version: "3.6.16"}}), Keys: found(int64(12345)),
+			Name: name, VIP: vip, Revision: found(rev), Role: found(RoleFacts{}), Guard: found(Refusal{}), Etcd: found("3.6.16"), Health: found([]Member{{Name: "m0", Version: "3.6.16"}}), Keys: found(int64(12345)), Outside: found([]OutsideFacts{}),
 			Encrypted:       found([]EncryptedValues{{Prefix: "k8s:enc:aescbc:v1:key1:", Count: 40, Read: found(true)}}),
 			EncryptionGiven: true, APIAddress: vip + ":6443", OwnAPI: found(""), Kubernetes: found("v1.36.3"),
 			Flags:   found(map[string]map[string]string{"kube-apiserver-m0": {"service-cluster-ip-range": "10.96.0.0/16"}}),
@@ -39,7 +39,7 @@ func fit() PreflightFacts {
 	spb.Floor = found(FloorFacts{Expired: []string{"10.1.0.1:6443"}})
 	return PreflightFacts{
 		Now: now, Pair: "moscow-spb", Prefix: "/registry/", Address: "platform.example.com", AskedFor: "platform.example.com", Names: []string{"spb.example.com"},
-		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}),
+		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}), LeftOut: found(LeftOutFacts{}),
 		Images: found([]ImageFacts{{Image: "registry.example.com/web:1", Registry: "registry.example.com", Workloads: 1, Example: "Deployment team/web", Archs: []string{"amd64", "arm64"}},
 			{Image: "nginx", Registry: "docker.io", Workloads: 1, Example: "Deployment team/web"}}),
 		Primary: side("moscow", "10.0.0.10", 1000), Standby: spb,
@@ -55,6 +55,7 @@ var ofOneSide = map[string]bool{
 	"guard":          true,
 	"images":         true,
 	"outside-etcd":   true,
+	"outside-prefix": true,
 	"ports":          true,
 	"registry-hosts": true,
 	"vip-leads-home": true,
@@ -113,11 +114,11 @@ func TestPreflightOfHalfAPair(t *testing.T) {
 	for name, lose := range map[string]func(*PreflightFacts){
 		"primary": func(f *PreflightFacts) {
 			f.Primary = PreflightSide{Name: "moscow"}
-			f.Only = NotFound[OnlyFacts]("no answer")
+			f.Only, f.LeftOut = NotFound[OnlyFacts]("no answer"), NotFound[LeftOutFacts]("no answer")
 		},
 		"standby": func(f *PreflightFacts) {
 			f.Standby = PreflightSide{Name: "spb"}
-			f.Only = NotFound[OnlyFacts]("no answer")
+			f.Only, f.LeftOut = NotFound[OnlyFacts]("no answer"), NotFound[LeftOutFacts]("no answer")
 		},
 	} {
 		f := fit()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/kv"
@@ -23,6 +24,7 @@ type Facts struct {
 	HoldsHash        string
 	Release          *role.Release // a command released or held objects on the standby; nil = none has
 	Testimony        source.Testimony
+	Strewn           []source.Outside // prefixes of objects, where the scope takes every key in as it is
 	// Reached is the highest source revision that this process has seen in the
 	// checkpoint; 0 = none yet.
 	Reached kv.Revision
@@ -71,6 +73,7 @@ var (
 	ErrOtherSource       = errors.New("the standby was filled from another cluster")
 	ErrPrimaryRolledBack = errors.New("the primary is behind what the standby already has")
 	ErrPrimaryIsStandby  = errors.New("the configured primary is itself a standby")
+	ErrObjectsAsKeys     = errors.New("sync.prefix is \"/\", and the primary has objects of API servers")
 )
 
 // Decide says how to go on from what is there, or why not to. It is pure.
@@ -115,6 +118,8 @@ func refuse(f Facts) error {
 		return &remedy.Error{Op: op,
 			Err:    fmt.Errorf("%w: of pair %q since term %d", ErrPrimaryIsStandby, f.PrimaryRole.Pair, f.PrimaryRole.Term),
 			Remedy: "if the roles have changed, swap primary and standby in the config", Code: remedy.Refused}
+	case len(f.Strewn) > 0:
+		return refuseStrewn(op, f.Strewn)
 	case c.Exists() && c.SourceClusterID != primary:
 		return &remedy.Error{Op: op,
 			Err: fmt.Errorf("%w: its checkpoint names %s, the configured primary is %s", ErrOtherSource, c.SourceClusterID, primary),
@@ -134,6 +139,19 @@ func refuse(f Facts) error {
 			Remedy: sink.RolledBack, Code: remedy.Refused}
 	}
 	return f.StandbyRole.AcceptsReplication(primary)
+}
+
+// refuseStrewn: as keys like any other the objects would act on the standby, and
+// its own would be overwritten.
+func refuseStrewn(op string, strewn []source.Outside) error {
+	var prefixes, below []string
+	for _, one := range strewn {
+		prefixes = append(prefixes, one.Prefix)
+		below = append(below, fmt.Sprintf("%d keys below %s", one.Keys, one.Prefix))
+	}
+	return &remedy.Error{Op: op, Err: fmt.Errorf("%w: %s", ErrObjectsAsKeys, strings.Join(below, ", ")),
+		Remedy: "name their prefixes in the config, that of the API server first, sync: {prefixes: [" + strings.Join(prefixes, ", ") + "]}; nothing was written",
+		Code:   remedy.Refused}
 }
 
 // maxInterrupted bounds the checkpoint. A copy that is interrupted more often

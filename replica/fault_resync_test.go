@@ -174,7 +174,7 @@ func TestResyncSparesKeyCreatedBeforeCrash(t *testing.T) {
 func (p *pair) mustEqualBut(t *testing.T, foreign map[string]bool) {
 	t.Helper()
 	_, differences, err := checker.EqualAtCheckpoint(t.Context(), p.primary.Client(), p.standby.Client(), "/registry/",
-		checker.Options{Ignore: func(key string) bool { return foreign[key] || p.config.View.Scope.Key(key) == scope.Out }})
+		checker.Options{Ignore: func(key string) bool { return foreign[key] || p.config.View.Scope.Key(key) == scope.Out }, Out: p.out})
 	must(t, err)
 	for i, d := range differences {
 		if i < 10 {

@@ -150,12 +150,22 @@ func (p *pair) quiet(t *testing.T) {
 	})
 }
 
+// out reports whether the metadata of an object leave it out.
+func (p *pair) out(side checker.Side, key string, value []byte) bool {
+	look := p.config.View.InPrimary
+	if side == checker.Destination {
+		look = p.config.View.InStandby
+	}
+	object, err := look(key, value)
+	return err == nil && !object.In
+}
+
 // mustEqual fails unless the independent checker finds the standby equal to
 // the primary at the checkpoint.
 func (p *pair) mustEqual(t *testing.T) {
 	t.Helper()
 	_, differences, err := checker.EqualAtCheckpoint(t.Context(), p.primary.Client(), p.standby.Client(), "/registry/",
-		checker.Options{Ignore: func(key string) bool { return p.config.View.Scope.Key(key) == scope.Out }})
+		checker.Options{Ignore: func(key string) bool { return p.config.View.Scope.Key(key) == scope.Out }, Out: p.out})
 	if err != nil {
 		t.Fatal(err)
 	}

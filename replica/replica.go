@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -326,6 +327,12 @@ func (r *Replica) facts(ctx context.Context, primary, standby *cluster.Cluster) 
 	}
 	if f.Primary, err = primary.Identify(ctx, at); err != nil {
 		return f, err
+	}
+	if at == "/" {
+		if f.Strewn, err = source.Survey(ctx, primary.Client, nil); err != nil {
+			return f, err
+		}
+		f.Strewn = slices.DeleteFunc(f.Strewn, func(o source.Outside) bool { return !o.Objects })
 	}
 	if f.Checkpoint.SourceClusterID == cluster.FormatID(f.Primary.ID) {
 		if f.Testimony, err = testify(ctx, primary.Client, f.Checkpoint.Checkpoint); err != nil {

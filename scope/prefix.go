@@ -81,6 +81,9 @@ func around(prefixes []string) (begin, end string) {
 	return begin, end
 }
 
+// Below reports whether a key lies below one of Prefixes.
+func (s *Scope) Below(key string) bool { return s.below(key) }
+
 func (s *Scope) below(key string) bool {
 	for _, prefix := range s.prefixes {
 		if strings.HasPrefix(key, prefix) {
@@ -98,22 +101,29 @@ func (s *Scope) RegistryPrefix() string { return s.roots[0] }
 func (s *Scope) Roots() []string { return slices.Clone(s.roots) }
 
 // Parse takes the key of an object apart; false where no API server made it.
-//
-// An aggregated API server may be told to keep its objects below the name of
-// its group: PREFIX/GROUP/GROUP/PLURAL/… (the default of sample-apiserver).
 func (s *Scope) Parse(key string) (registry.Key, bool) {
 	for _, root := range s.nested {
-		if !strings.HasPrefix(key, root) {
-			continue
+		if strings.HasPrefix(key, root) {
+			return ParseBelow(root, key)
 		}
-		if k, ok := registry.ParseKey(root, key); ok {
-			return k, true
-		}
-		group, rest, ok := strings.Cut(key[len(root):], "/")
-		if ok && strings.Contains(group, ".") && len(rest) > len(group) && rest[len(group)] == '/' && strings.HasPrefix(rest, group) {
-			return registry.ParseKey(key[:len(root)+len(group)+1], key)
-		}
+	}
+	return registry.Key{}, false
+}
+
+// ParseBelow takes the key of an object apart that lies below root, a prefix with
+// a slash at its end. An aggregated API server may be told to keep its objects
+// below the name of its group as well: ROOT/GROUP/GROUP/PLURAL/… (the default of
+// sample-apiserver).
+func ParseBelow(root, key string) (registry.Key, bool) {
+	if k, ok := registry.ParseKey(root, key); ok {
+		return k, true
+	}
+	if !strings.HasPrefix(key, root) {
 		return registry.Key{}, false
+	}
+	group, rest, ok := strings.Cut(key[len(root):], "/")
+	if ok && strings.Contains(group, ".") && len(rest) > len(group) && rest[len(group)] == '/' && strings.HasPrefix(rest, group) {
+		return registry.ParseKey(key[:len(root)+len(group)+1], key)
 	}
 	return registry.Key{}, false
 }

@@ -36,7 +36,7 @@ func TestSimulateOwnVolume(t *testing.T) {
 func TestVolumeIsLeftOutWithItsClaim(t *testing.T) {
 	found := newFindings(0)
 	leftOut(found, newView(t, nil, nil), kv.Pair{Key: "/registry/persistentvolumes/v",
-		Value: []byte(`{"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"v","uid":"u"},"spec":{"claimRef":{"namespace":"default","name":"c","uid":"w"}}}`)})
+		Value: []byte(`{"apiVersion":"v1","kind":"PersistentVolume","metadata":{"name":"v","uid":"u"},"spec":{"claimRef":{"namespace":"kube-system","name":"c","uid":"w"}}}`)})
 	all := found.sorted()
 	if len(all) != 1 || all[0].Problem != "claim-left-out" || all[0].Items[0].Object != "PersistentVolume v" || all[0].Items[0].Why != "its claim is out of scope" {
 		t.Errorf("%+v", all)

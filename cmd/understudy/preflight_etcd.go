@@ -138,7 +138,9 @@ func (e *etcdSide) tally(p *kv.Pair) (in bool, object scope.Object) {
 	if p == nil {
 		return false, object
 	}
-	e.keys++
+	if e.preflight.view.Scope.Below(p.Key) { // others may lie between several prefixes
+		e.keys++
+	}
 	e.bytes += int64(len(p.Key) + len(p.Value))
 	object, err := e.look(p.Key, p.Value)
 	in = object.In || err != nil && e.preflight.view.Scope.Key(p.Key) != scope.Out // what cannot be read is there all the same

@@ -46,7 +46,7 @@ var usualPorts = []int{80, 443, 6443, 2379, 11443}
 func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
 	access := g.pair.Access
 	f := console.PreflightFacts{
-		Now: time.Now(), Pair: g.pair.Metadata.Name, Prefix: g.pair.Sync.Prefix,
+		Now: time.Now(), Pair: g.pair.Metadata.Name, Prefix: g.pair.Sync.Prefix, Prefixes: g.view.Scope.Prefixes(),
 		Primary: console.PreflightSide{Name: g.pair.Primary.Name, VIP: g.pair.Primary.VIP, EncryptionGiven: g.pair.Primary.Encryption != ""},
 		Standby: console.PreflightSide{Name: g.pair.Standby.Name, VIP: g.pair.Standby.VIP, EncryptionGiven: g.pair.Standby.Encryption != ""},
 		Address: access.Address, AskedFor: g.askedFor(), Names: access.Names, RegistrySecrets: access.RegistrySecrets, EqualSecrets: access.EqualSecrets,
@@ -135,16 +135,18 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) (p, 
 	defer p.close()
 	defer s.close()
 	only := console.OnlyFacts{Primary: map[string]int64{}, Standby: map[string]int64{}, Replaced: map[string]int64{}}
-	var left, right kv.Stream = nothing{}, nothing{}
+	var left leftOut
+	var of, with kv.Stream = nothing{}, nothing{}
 	if p.cursor != nil {
-		left = p.cursor
+		of = p.cursor
 	}
 	if s.cursor != nil {
-		right = s.cursor
+		with = s.cursor
 	}
 	there := map[string]bool{}
-	err := kv.Join(left, right, func(a, b *kv.Pair) error {
+	err := kv.Join(of, with, func(a, b *kv.Pair) error {
 		g.seen(there, cmp.Or(a, b).Key)
+		left.note(g.view, a, b)
 		inA, ofA := p.tally(a)
 		inB, ofB := s.tally(b)
 		switch {
@@ -168,6 +170,8 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) (p, 
 	bounded, cancel := context.WithTimeout(whole, lookPatience) // one of them may be silent
 	defer cancel()
 	f.Standby.Guard = s.guard(bounded)
+	f.Primary.Outside = p.outside(bounded)
+	f.LeftOut = console.FoundIf(left.facts(), errors.Join(err, p.err, s.err))
 	if s.err == nil { // otherwise other lines say that the standby cannot be read
 		if stands, err := readStandstill(bounded, s.cluster.Client, describer(g.view)); err == nil {
 			f.Standstill = stands

@@ -34,6 +34,7 @@ import (
 //	load NAME FILE              write the objects of a YAML file, see fixture.Stored
 //	del NAME KEY|PREFIX/        delete a key, or all below a prefix
 //	has NAME KEY|PREFIX/        it has the key, or any below the prefix
+//	holds NAME KEY TEXT         the value has the text in it
 //	compact NAME                forget what was before now
 //	touch-below NAME PREFIX/    write the first key below a prefix as it is once more
 //	truncate NAME KEY N         cut a value down to its first N bytes; -N: cut N off
@@ -53,6 +54,7 @@ var etcdCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"load":        loadObjects,
 	"del":         deleteKeys,
 	"has":         hasKeys,
+	"holds":       valueHolds,
 	"compact":     compactEtcd,
 	"touch-below": touchBelow,
 	"truncate":    truncateValue,
@@ -199,6 +201,17 @@ func hasKeys(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func valueHolds(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, false, args, 3, "[!] holds NAME KEY TEXT")
+	ctx, cancel := bounded()
+	defer cancel()
+	resp, err := etcdOf(ts, args[0]).Client().Get(ctx, args[1])
+	ts.Check(err)
+	if len(resp.Kvs) == 0 || neg == strings.Contains(string(resp.Kvs[0].Value), args[2]) {
+		ts.Fatalf("%s: %s is %.300v", args[0], args[1], resp.Kvs)
+	}
+}
+
 func compactEtcd(ts *testscript.TestScript, neg bool, args []string) {
 	needArgs(ts, neg, args, 1, "compact NAME")
 	ctx, cancel := bounded()
@@ -339,20 +352,24 @@ func mustBeEqual(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ctx, cancel := bounded()
 	defer cancel()
+	look := func(side checker.Side) func(string, []byte) (scope.Object, error) {
+		if side == checker.Destination {
+			return view.InStandby
+		}
+		return view.InPrimary
+	}
 	differences, err := checker.Equal(ctx, etcdOf(ts, "primary").Client(), etcdOf(ts, "standby").Client(), pair.Sync.Prefix, 0, 0,
 		checker.Options{
 			Ignore: func(key string) bool { return view.Scope.Key(key) == scope.Out },
+			Out: func(side checker.Side, key string, value []byte) bool {
+				object, err := look(side)(key, value)
+				return err == nil && !object.In
+			},
 			Normalize: func(side checker.Side, key string, value []byte) ([]byte, error) {
-				look := view.InPrimary
-				if side == checker.Destination {
-					look = view.InStandby
-				}
-				object, err := look(key, value)
+				object, err := look(side)(key, value)
 				switch {
 				case err != nil:
 					return nil, err
-				case !object.In:
-					return nil, nil
 				case object.Plain == nil:
 					return value, nil
 				}

@@ -94,6 +94,8 @@ const (
 type Options struct {
 	// Ignore leaves keys out of the comparison, on both sides.
 	Ignore func(key string) bool
+	// Out leaves a value out that takes no part, where the key alone does not tell.
+	Out func(side Side, key string, value []byte) bool
 	// Normalize turns a value into what is compared, such as its plain text.
 	Normalize func(side Side, key string, value []byte) ([]byte, error)
 }
@@ -179,6 +181,9 @@ func (c *cursor) fill(ctx context.Context) error {
 			key, value := string(kv.Key), kv.Value
 			c.next = key + "\x00"
 			if c.opts.Ignore != nil && c.opts.Ignore(key) {
+				continue
+			}
+			if c.opts.Out != nil && c.opts.Out(c.side, key, value) {
 				continue
 			}
 			if c.opts.Normalize != nil {
