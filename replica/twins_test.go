@@ -114,6 +114,12 @@ func TestLargeCopyOverATwinIsRefused(t *testing.T) {
 	put(t, p.primary.Client(), web, stored("Deployment", "shop", "web", ours, ""))
 	put(t, p.standby.Client(), web, stored("Deployment", "shop", "web", theirs, ""))
 	refusedTwins(t, p)
+
+	// The same where it is a standby already, so that only the copy itself looks.
+	p.rules(t, scope.Config{Exclude: []scope.Rule{{Resources: []string{"configmaps", "deployments.apps"}}}})
+	p.once(t)
+	p.rules(t, scope.Config{})
+	refusedTwins(t, p)
 }
 
 // What a rule gives up is replaced, what one leaves out stays.
