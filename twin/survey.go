@@ -38,7 +38,7 @@ type Row struct {
 	Twins       int64 `json:"twins,omitempty"`     // each side has one of its own
 	Conflicts   int64 `json:"conflicts,omitempty"` // of those: stay until somebody decides
 	// Names are of what has value and is left out: custom resources and Secrets of
-	// the primary. The first of them; see Primary for how many.
+	// the primary, and Pods that no controller made. The first of them.
 	Names []string `json:"names,omitempty"`
 }
 
@@ -65,6 +65,7 @@ type Judged struct {
 	parsed       bool
 	want, have   scope.Object
 	unread       bool
+	worth        scope.Worth // of what takes no part
 	twin, differ bool
 	blind        bool
 	conflict     bool
@@ -88,6 +89,9 @@ func (s *Survey) Judge(p, q *kv.Pair) (j Judged) {
 		j.have, err2 = s.view.InStandby(key, q.Value)
 	}
 	j.unread = err1 != nil || err2 != nil
+	if p != nil && !j.want.In {
+		j.worth = s.view.LeftOut(key, p.Value)
+	}
 	if p == nil || q == nil || !j.want.In || !j.parsed {
 		return j
 	}
@@ -162,7 +166,7 @@ func (s *Survey) Add(p, q *kv.Pair, j Judged) {
 		row.Standby++
 	}
 	switch {
-	case !in && p != nil && valued(place.Resource) && len(row.Names) < maxNames:
+	case !in && p != nil && (valued(place.Resource) || j.worth != "") && len(row.Names) < maxNames:
 		row.Names = append(row.Names, j.k.Name)
 	case in && q == nil:
 		row.OnlyPrimary++
