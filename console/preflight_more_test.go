@@ -17,6 +17,7 @@ func surveyed(name, address string) PreflightSurvey {
 		Workloads: found([]WorkloadFacts{{Kind: "Deployment", Namespace: "team", Name: "web", InScope: true, Images: []string{"registry.example.com/web:1"}, Archs: []string{"amd64"}},
 			{Kind: "DaemonSet", Namespace: "kube-system", Name: "odd", Archs: []string{"s390x"}}}),
 		InScope:     found(map[string]int64{"clusters.cluster.x-k8s.io": 3}),
+		Writers:     found(map[string][]string{"knative-operator/knative": {"operator.knative.dev"}}),
 		Secrets:     found(map[string]string{"team/admin": "dd"}),
 		Credentials: found(map[string][]Credential{"team/registry": {{Registry: "registry.example.com"}}}),
 	}
@@ -30,7 +31,9 @@ func reached() PreflightReach {
 	}
 }
 
-func init() { preflightCases = append(preflightCases, clusterCases, reachCases, imageCases, ownCases) }
+func init() {
+	preflightCases = append(preflightCases, clusterCases, operatorCases, reachCases, imageCases, ownCases)
+}
 
 func image(change func(*ImageFacts)) func(*PreflightFacts) {
 	return func(f *PreflightFacts) { change(&f.Images.Value[0]) }
@@ -76,6 +79,25 @@ var clusterCases = map[string]preflightCase{
 
 func bothFlags(f *PreflightFacts, flag, primary, standby string) {
 	f.Primary.Flags.Value["kube-apiserver-m0"][flag], f.Standby.Flags.Value["kube-apiserver-m0"][flag] = primary, standby
+}
+
+// knative is an operator, in a namespace that is left out, and what it looks after.
+func knative(f *PreflightFacts, running int64) {
+	f.Primary.InScope.Value["knativeservings.operator.knative.dev"] = 2
+	w := WorkloadFacts{Kind: "Deployment", Namespace: "knative-operator", Name: "operator", Account: "knative-operator/knative", Running: 1}
+	f.Primary.Workloads.Value = append(f.Primary.Workloads.Value, w)
+	w.Name, w.Running = "another-name", running
+	f.Standby.Workloads.Value = append(f.Standby.Workloads.Value, w)
+}
+
+var operatorCases = map[string]preflightCase{
+	"an operator is missing there":     {func(f *PreflightFacts) { knative(f, 0) }, "operators", CheckWarn, "Deployment knative-operator/operator runs on moscow and not on spb, where nobody else may write what it looks after, either: objects in scope 2 of operator.knative.dev"},
+	"an operator is there, in its way": {func(f *PreflightFacts) { knative(f, 1) }, "operators", CheckOK, "no operator that spb lacks"},
+	"an operator with nothing in scope": {func(f *PreflightFacts) {
+		knative(f, 0)
+		delete(f.Primary.InScope.Value, "knativeservings.operator.knative.dev")
+	}, "operators", CheckOK, ""},
+	"operators unknown": {func(f *PreflightFacts) { f.Standby.Writers = NotFound[map[string][]string]("encrypted") }, "operators", Unchecked, "spb: encrypted"},
 }
 
 var reachCases = map[string]preflightCase{

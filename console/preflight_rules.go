@@ -46,6 +46,7 @@ var preflightRules = []preflightRule{
 	{"nodes and workloads", "nodes", judgeNodes},
 	{"nodes and workloads", "node-names", judgeNodeNames},
 	{"nodes and workloads", "architectures", judgeArchitectures},
+	{"nodes and workloads", "operators", judgeOperators},
 	{"nodes and workloads", "images", judgeImages},
 	{"nodes and workloads", "outside-etcd", judgeOutside},
 

@@ -18,6 +18,7 @@ type PreflightSurvey struct {
 	InScope     Found[map[string]int64]  // objects, by resource
 	Secrets     Found[map[string]string] // digests of those of access.equalSecrets that are there
 	Credentials Found[map[string][]Credential]
+	Writers     Found[map[string][]string] // API groups that each ServiceAccount may write
 }
 
 // NodeFacts are of one Node.

@@ -79,8 +79,8 @@ func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
 	done.Wait()
 	together("the API servers of "+g.pair.Standby.Name, func() { f.Standby.Floor = g.floor(ctx, f) })
 	together("who answers behind the VIPs", func() {
-		g.behindVIP(ctx, g.pair.Primary, &f.Primary, primary.id)
-		g.behindVIP(ctx, g.pair.Standby, &f.Standby, standby.id)
+		g.behindVIP(ctx, g.pair.Primary, &f.Primary, primary.id, g.pair.Standby)
+		g.behindVIP(ctx, g.pair.Standby, &f.Standby, standby.id, g.pair.Primary)
 	})
 	if _, skipped := f.Skipped["images"]; !skipped {
 		together("registries", func() { f.Images = g.images(ctx, primary.survey, standby.survey, &f) })

@@ -28,12 +28,13 @@ type survey struct {
 	accounts    map[string][]string   // pull Secrets of each ServiceAccount, both as namespace/name
 	digests     map[string]string     // of equal
 	inScope     map[string]int64      // objects in scope, by resource
-	blind       map[string]error      // why an object could not be read, by resource
+	grants      grants
+	blind       map[string]error // why an object could not be read, by resource
 }
 
 func newSurvey(equal []string) *survey {
 	return &survey{equal: equal, platform: map[string]string{}, credentials: map[string]pullSecret{}, accounts: map[string][]string{},
-		digests: map[string]string{}, inScope: map[string]int64{}, blind: map[string]error{}}
+		digests: map[string]string{}, inScope: map[string]int64{}, grants: newGrants(), blind: map[string]error{}}
 }
 
 // surveyed says what is done with the objects of a resource.
@@ -47,6 +48,11 @@ var surveyed = map[string]func(s *survey, k registry.Key, in bool, fields regist
 	"daemonsets.apps":   (*survey).seeWorkload,
 	"jobs.batch":        (*survey).seeWorkload,
 	"cronjobs.batch":    (*survey).seeWorkload,
+
+	"roles.rbac.authorization.k8s.io":               (*survey).seeRole,
+	"clusterroles.rbac.authorization.k8s.io":        (*survey).seeRole,
+	"rolebindings.rbac.authorization.k8s.io":        (*survey).seeBinding,
+	"clusterrolebindings.rbac.authorization.k8s.io": (*survey).seeBinding,
 }
 
 // see takes in one object; plain gives its value in clear.
@@ -186,6 +192,8 @@ func (s *survey) ofSide(side *console.PreflightSide, err error) {
 	}
 	side.Platform = surveyOf(s, err, s.platform, slices.Collect(maps.Values(platformResources()))...)
 	side.Workloads = surveyOf(s, err, s.workloads, "deployments.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch")
+	side.Writers = surveyOf(s, err, s.grants.writers(), "roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io",
+		"rolebindings.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io")
 	side.InScope = surveyOf(s, err, s.inScope)
 	side.Secrets = surveyOf(s, err, s.digests, "secrets")
 	credentials := map[string][]console.Credential{}

@@ -23,7 +23,7 @@ import (
 
 // behindVIP asks who answers behind a side's VIP. That a port takes connections
 // says nothing about whose it is.
-func (g *preflight) behindVIP(ctx context.Context, side config.Cluster, facts *console.PreflightSide, id cluster.Identity) {
+func (g *preflight) behindVIP(ctx context.Context, side config.Cluster, facts *console.PreflightSide, id cluster.Identity, other config.Cluster) {
 	if side.VIP == "" {
 		return
 	}
@@ -31,7 +31,7 @@ func (g *preflight) behindVIP(ctx context.Context, side config.Cluster, facts *c
 		"redirect": g.passesOn(g.httpsPort) && g.askedFor() != ""}
 	var done sync.WaitGroup
 	if facts.VIPAsked["etcd"] {
-		done.Go(func() { facts.VIPEtcd = g.etcdAtVIP(ctx, side, id) })
+		done.Go(func() { facts.VIPEtcd = g.etcdAtVIP(ctx, side, id, other) })
 	}
 	if facts.VIPAsked["API server"] {
 		done.Go(func() { facts.VIPAPI = g.apiAtVIP(ctx, side, facts) })
@@ -50,18 +50,22 @@ func (g *preflight) passesOn(port string) bool {
 	return err == nil && slices.Contains(g.ports(), n)
 }
 
-func (g *preflight) etcdAtVIP(ctx context.Context, side config.Cluster, id cluster.Identity) console.Found[console.Behind] {
+func (g *preflight) etcdAtVIP(ctx context.Context, side config.Cluster, id cluster.Identity, other config.Cluster) console.Found[console.Behind] {
 	if id.ID == 0 {
 		return console.NotFound[console.Behind]("its etcd was not reached otherwise either")
 	}
 	address := net.JoinHostPort(side.VIP, g.etcdPort)
 	at := clusterConfig(side)
 	if strings.HasPrefix(at.Endpoints[0], "https://") {
-		leaf, err := shownBy(ctx, address)
+		chain, err := shownBy(ctx, address)
 		if err != nil {
 			return console.NotFound[console.Behind](err.Error())
 		}
-		if !signedBy(leaf, at.CA) {
+		leaf := chain[0]
+		if !signedBy(chain, at.CA) && other.Etcd.CA != "" && signedBy(chain, other.Etcd.CA) {
+			return console.FoundIf(console.Behind{Wrong: "the etcd of " + other.Name}, nil)
+		}
+		if !signedBy(chain, at.CA) {
 			return console.FoundIf(console.Behind{EndsTLS: true, Whose: leaf.Subject.CommonName}, nil)
 		}
 		at.ServerName = nameIn(leaf, at.ServerName)
@@ -81,8 +85,9 @@ func (g *preflight) etcdAtVIP(ctx context.Context, side config.Cluster, id clust
 	return console.FoundIf(console.Behind{}, err)
 }
 
-// shownBy is the certificate that an address shows, whoever signed it.
-func shownBy(ctx context.Context, address string) (*x509.Certificate, error) {
+// shownBy is the certificate that an address shows, whoever signed it, with what
+// it hangs on.
+func shownBy(ctx context.Context, address string) ([]*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, knockFor)
 	defer cancel()
 	// Which certificate it is, is the question.
@@ -96,12 +101,12 @@ func shownBy(ctx context.Context, address string) (*x509.Certificate, error) {
 	if len(chain) == 0 {
 		return nil, errors.New("it shows no certificate")
 	}
-	return chain[0], nil
+	return chain, nil
 }
 
 // signedBy reports whether an authority signed a certificate, whatever names and
 // dates are in it. Without a file the system's authorities decide, elsewhere.
-func signedBy(leaf *x509.Certificate, caFile string) bool {
+func signedBy(chain []*x509.Certificate, caFile string) bool {
 	if caFile == "" {
 		return true
 	}
@@ -109,9 +114,14 @@ func signedBy(leaf *x509.Certificate, caFile string) bool {
 	if err != nil {
 		return true // other lines say so
 	}
-	roots := x509.NewCertPool()
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 	roots.AppendCertsFromPEM(raw)
-	_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: leaf.NotBefore.Add(1), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	for _, cert := range chain[1:] {
+		intermediates.AddCert(cert)
+	}
+	leaf := chain[0]
+	middle := leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2) // its dates are another matter
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: middle, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	return err == nil
 }
 
