@@ -242,11 +242,11 @@ type Local struct {
 type Breaker struct {
 	// More than this share of a resource's objects in scope, in percent, is too much. 100 switches the breaker off.
 	Share int `yaml:"share" default:"30" min:"1" max:"100"`
-	// So many deletions of one resource are never too many, whatever their share. Where a CRD takes all objects of its kind along, and for Clusters, control planes, MachineDeployments and CRDs, it is 3 at most unless a rule says otherwise.
-	Floor int `yaml:"floor" default:"20" min:"0" max:"1000000"`
+	// So many deletions of one resource are never too many, whatever their share. Where a CRD takes all objects of its kind along, and for Clusters, control planes, MachineDeployments and CRDs, it is 3 at most unless a rule names the resource, without a pattern.
+	Floor int `yaml:"floor" default:"7" min:"0" max:"1000000"`
 	// Time within which deletions are counted together.
 	Window Duration `yaml:"window" default:"10m" min:"1s" max:"30m"`
-	// Other limits for some resources; the last that matches counts.
+	// Other limits for some resources; the last that matches counts. One with a pattern makes nothing looser for Clusters, control planes, MachineDeployments and CRDs.
 	Rules []BreakerRule `yaml:"rules,omitempty"`
 }
 

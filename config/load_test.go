@@ -51,7 +51,7 @@ func TestDefaults(t *testing.T) {
 		Sync: Sync{Prefix: "/registry/", Profile: "management-cluster", ServiceAccountTokens: "own",
 			LeaseTTL: Duration{10 * time.Second}, LagThreshold: Duration{30 * time.Second}},
 		Hold:    Hold{Defaults: true},
-		Breaker: Breaker{Share: 30, Floor: 20, Window: Duration{10 * time.Minute}},
+		Breaker: Breaker{Share: 30, Floor: 7, Window: Duration{10 * time.Minute}},
 		Guard:   Guard{Deletions: "repair", Changes: "report"},
 		Check:   Check{Interval: Duration{5 * time.Minute}},
 		Listen:  "127.0.0.1:8642",

@@ -56,6 +56,7 @@ var (
 	standbyRevision = describe("standby_revision", "Revision of the standby at which its checkpoint was written last.")
 	events          = describe("events_total", "Changes applied to the standby.")
 	bytesApplied    = describe("bytes_total", "Bytes of keys and values applied to the standby.")
+	deletesTotal    = describe("deletes_total", "Deletions applied to the standby, by resource.", "resource")
 	driftTotal      = describe("drift_total", "Objects in scope on the standby that others deleted, changed or created.", "kind")
 	driftRepaired   = describe("drift_repaired_total", "Objects that were put back on the standby after others had deleted or changed them.")
 	driftPending    = describe("drift_pending", "Keys of the standby that wait to be compared with the primary and repaired.")
@@ -74,7 +75,7 @@ var (
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{connected, stateIs, leading, lagKnown, lagSeconds, lagRevisions, sourceRevision, standbyRevision,
-		events, bytesApplied, driftTotal, driftRepaired, driftPending, driftFlapping, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, heldObjects, breakerTripped, certificateEnds} {
+		events, bytesApplied, deletesTotal, driftTotal, driftRepaired, driftPending, driftFlapping, resyncs, failures, differences, checkVerdict, lastCheck, floorMargin, heldObjects, breakerTripped, certificateEnds} {
 		out <- d
 	}
 	m.apply.Describe(out)
@@ -96,6 +97,9 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(leading, one(r.Leading))
 	counter(events, r.Events)
 	counter(bytesApplied, r.Bytes)
+	for resource, n := range r.Deletes {
+		counter(deletesTotal, n, resource)
+	}
 	for reason, n := range r.Resyncs {
 		counter(resyncs, n, reason)
 	}

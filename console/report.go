@@ -50,6 +50,9 @@ type Report struct {
 	Resyncs map[string]int64 `json:"resyncs,omitempty"` // by reason
 	Errors  map[string]int64 `json:"errors,omitempty"`  // by reason
 	Drift   *Drift           `json:"drift,omitempty"`
+	Deletes map[string]int64 `json:"deletes,omitempty"` // applied to the standby, by resource
+	// Deletions are the runs of them that are worth a word, of the last day, the newest first.
+	Deletions []Deletion `json:"deletions,omitempty"`
 
 	Held      *int64 `json:"held,omitempty"`      // objects that are held on the standby; nil: unknown
 	HoldError string `json:"holdError,omitempty"` // why workloads of the standby are not kept at zero

@@ -103,6 +103,7 @@ type Status struct {
 	Live         *Summary            `json:"live,omitempty"`
 	Reported     *time.Time          `json:"reported,omitempty"` // when the daemon said all that it knows; null = it says nothing
 	Drift        *Drift              `json:"drift,omitempty"`
+	Deletions    []Deletion          `json:"deletions,omitempty"` // of the primary, that reached the standby lately
 	Scope        map[string]Resource `json:"scope"`
 	LeftOut      *LeftOut            `json:"leftOut,omitempty"`   // of value; null = unknown
 	ScopeTime    *time.Time          `json:"scopeTime,omitempty"` // when it was counted
@@ -124,7 +125,7 @@ func Judge(f Facts) Status {
 			s.Scope, s.LeftOut, s.ScopeTime = r.Scope, r.LeftOut, r.ScopeTime
 		}
 		s.Daemon.Resyncs = r.Resyncs
-		s.Drift = r.Drift
+		s.Drift, s.Deletions = r.Drift, r.Deletions
 		if s.Certificates == nil {
 			s.Certificates = r.Certificates
 		}

@@ -81,6 +81,7 @@ func (s Status) WriteText(w io.Writer, style Style) error {
 		b.row("now", s.liveLine())
 	}
 	b.drift(s.Drift, s.Time)
+	b.deletions(s.Deletions, s.Time)
 	b.scope(s.Scope, s.counted())
 	if text := s.LeftOut.Text(); text != "" {
 		b.row("left out", text+": "+scopeList)

@@ -28,6 +28,9 @@ type BreakerRule struct {
 	Resources []string // patterns of plural.group
 	Share     float64
 	Floor     int64 // negative: what holds without this rule
+	// AtMost: it makes the rules before it stricter, never looser, but for what they
+	// name without a pattern.
+	AtMost bool
 }
 
 func (r BreakerRule) matches(resource string) bool {
@@ -40,10 +43,16 @@ func (r BreakerRule) matches(resource string) bool {
 // Of are the limits for one resource.
 func (b Breaker) Of(resource string) (share float64, floor int64) {
 	share, floor = b.Share, b.Floor
+	named := false
 	for _, r := range b.Rules {
-		if !r.matches(resource) {
+		if !r.matches(resource) || r.AtMost && named {
 			continue
 		}
+		if r.AtMost {
+			share, floor = min(share, r.Share), min(floor, r.Floor)
+			continue
+		}
+		named = slices.Contains(r.Resources, resource)
 		share = r.Share
 		if r.Floor >= 0 {
 			floor = r.Floor

@@ -50,7 +50,7 @@ func (s *session) run(ctx context.Context, d Decision, lost <-chan struct{}) err
 		case <-ctx.Done():
 		}
 	})
-	for _, watch := range []func(context.Context) error{s.look, s.heed} {
+	for _, watch := range []func(context.Context) error{s.look, s.heed, s.tellDeletions} {
 		helpers.Go(func() { cancel(watch(ctx)) }) // nil only when it has ended
 	}
 	err := s.replicate(ctx, d, &helpers, cancel)
@@ -173,6 +173,11 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	for key, record := range job.stays {
 		s.conflicted(key, record, s.sink.Last().Revision)
 	}
+	var gone []string
+	for _, it := range job.deletes {
+		gone = append(gone, it.key)
+	}
+	s.deleted(gone)
 	p := job.now()
 	s.seen = job.seen
 	s.foreign.extend(0, job.seen) // all that only the standby had then is recorded
@@ -199,6 +204,8 @@ func (s *session) newStream() *stream {
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, until: s.until,
 		observe: s.advance,
 		heard:   s.heard,
+
+		goesAlong: s.goesAlong,
 		settled: s.account.lag.has, distrust: s.distrust,
 		adopt:    s.foreign.adopt,
 		recorded: s.foreign.has, apart: s.standsApart, standing: &s.standing,
@@ -244,6 +251,7 @@ func (s *session) advance(a applied) {
 		}
 	})
 	if a.took != 0 {
+		s.deleted(deletedKeys(a.changes))
 		s.Hooks.Applied(a.took, len(a.changes))
 	}
 }

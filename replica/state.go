@@ -48,20 +48,23 @@ type State struct {
 
 	Events, Deletes, Bytes, Transactions int64 // applied by this process
 	Resyncs, Errors                      map[string]int64
+	Deletions                            []Deletion       // worth a word, of the last day, the newest first
+	DeletedOf                            map[string]int64 // all of this process, by resource
 }
 
 // account is the State under its lock.
 type account struct {
 	entered func(Phase)
 
-	mu    sync.Mutex
-	state State
-	lag   lagMeter
-	heard time.Time // when the primary last answered anything
+	mu        sync.Mutex
+	state     State
+	lag       lagMeter
+	deletions *deletions
+	heard     time.Time // when the primary last answered anything
 }
 
 func newAccount(now time.Time, entered func(Phase)) *account {
-	return &account{entered: entered, state: State{Phase: Connecting, Since: now, Resyncs: map[string]int64{}, Errors: map[string]int64{}}}
+	return &account{entered: entered, deletions: newDeletions(), state: State{Phase: Connecting, Since: now, Resyncs: map[string]int64{}, Errors: map[string]int64{}}}
 }
 
 func (a *account) update(change func(*State)) {
@@ -107,6 +110,7 @@ func (a *account) snapshot() State {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.state
+	s.Deletions, s.DeletedOf = a.deletions.recent(now), a.deletions.deletedOf()
 	s.Resyncs, s.Errors = maps.Clone(s.Resyncs), maps.Clone(s.Errors)
 	if s.Phase == Streaming || s.Phase == Copying {
 		s.Lag = a.lag.lag(now)

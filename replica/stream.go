@@ -47,6 +47,8 @@ type stream struct {
 	mend       func(context.Context) (time.Duration, error) // see mender.mend; nil = nothing is repaired
 	wounded    <-chan struct{}                              // there is something to mend
 	stands     bool                                         // the breaker holds it back until somebody answers
+
+	goesAlong func(causes []string, along tolls) // what the breaker has let through with these
 }
 
 // applied is one transaction that went through.

@@ -243,6 +243,7 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 		return &tripped{role.Trip{Cause: role.JoinCauses(causes), From: w.from, Through: w.through, Losses: losses}}
 	}
 	s.breaker.let(w.dooms, along, time.Now())
+	s.goesAlong(causes, along)
 	return nil
 }
 

@@ -25,6 +25,7 @@ func (d *daemon) report() console.Report {
 		Events: s.Events, Bytes: s.Bytes, Resyncs: s.Resyncs, Errors: s.Errors,
 		Certificates: d.certificates(), StaleKeys: d.keys.changed(),
 	}
+	r.Deletes, r.Deletions = s.DeletedOf, deletionsOf(s.Deletions, d.Describe)
 	r.Tripped, r.Leading = d.trip(s) != nil, s.Leading
 	if s.Err != nil {
 		r.Error, r.Remedy = s.Err.Error(), remedy.Of(s.Err)
@@ -54,6 +55,18 @@ func (d *daemon) report() console.Report {
 		r.LeftOut = (*console.LeftOut)(&left)
 	}
 	return r
+}
+
+// deletionsOf is the seam between packages replica and console.
+func deletionsOf(all []replica.Deletion, describe console.Describe) (out []console.Deletion) {
+	for _, d := range all {
+		one := console.Deletion{Resource: d.Resource, Cause: d.Cause, Along: d.Along, Deleted: d.Deleted, Of: d.Of, First: []string{}, At: d.At.UTC(), Last: d.Last.UTC()}
+		for _, key := range d.First {
+			one.First = append(one.First, describe(key))
+		}
+		out = append(out, one)
+	}
+	return out
 }
 
 // scopeTable is what the last check counted, or else the last copy, and when.

@@ -89,7 +89,8 @@ var fewAndPrecious = []string{"clusters.cluster.x-k8s.io", "*.controlplane.clust
 
 func breakerOf(c config.Breaker) replica.Breaker {
 	b := replica.Breaker{Share: float64(c.Share), Floor: int64(c.Floor), Window: c.Window.Duration}
-	b.Rules = []replica.BreakerRule{{Resources: fewAndPrecious, Share: b.Share, Floor: min(3, b.Floor)}}
+	precious := replica.BreakerRule{Resources: fewAndPrecious, Share: b.Share, Floor: min(3, b.Floor)}
+	b.Rules = []replica.BreakerRule{precious}
 	for _, r := range c.Rules {
 		floor := int64(-1) // as without the rule
 		if r.Floor != nil {
@@ -97,6 +98,8 @@ func breakerOf(c config.Breaker) replica.Breaker {
 		}
 		b.Rules = append(b.Rules, replica.BreakerRule{Resources: r.Resources, Share: float64(r.Share), Floor: floor})
 	}
+	precious.AtMost = true // a pattern for others that happens to fit loosens nothing
+	b.Rules = append(b.Rules, precious)
 	return b
 }
 
