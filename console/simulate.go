@@ -17,7 +17,7 @@ type Severity string
 
 // The severities, the worst first.
 const (
-	Red    Severity = "red"    // it blocks a promotion
+	Red    Severity = "red"    // a promotion now would do harm
 	Yellow Severity = "yellow" // look first
 	Info   Severity = "info"
 )

@@ -41,9 +41,11 @@ type Loss struct {
 	Resource string   `json:"resource"`
 	Deleted  int64    `json:"deleted"`
 	Of       int64    `json:"of"`
-	Applied  int64    `json:"applied"` // of the deleted: gone from the standby already
-	Named    int      `json:"named"`   // how many of those that the standby still has were recorded by name
-	Objects  []Object `json:"objects"` // the first of them
+	Applied  int64    `json:"applied"`         // of the deleted: gone from the standby already
+	Named    int      `json:"named"`           // how many of those that the standby still has were recorded by name
+	Objects  []Object `json:"objects"`         // the first of them
+	Gone     []Object `json:"gone,omitempty"`  // the first of the applied
+	Along    bool     `json:"along,omitempty"` // not too much by itself: it goes with the others
 }
 
 // Object is one, for people and for etcd.
@@ -159,7 +161,7 @@ func (s Standstill) Limited(limit int) Standstill {
 	s.HeldBack = nil
 	for _, l := range losses {
 		if limit > 0 {
-			l.Objects = l.Objects[:min(len(l.Objects), limit)]
+			l.Objects, l.Gone = l.Objects[:min(len(l.Objects), limit)], l.Gone[:min(len(l.Gone), limit)]
 		}
 		s.HeldBack = append(s.HeldBack, l)
 	}
@@ -169,6 +171,15 @@ func (s Standstill) Limited(limit int) Standstill {
 // write lists what the breaker holds back.
 func (s Standstill) write(b *strings.Builder) {
 	for _, l := range s.HeldBack {
+		if l.Applied > 0 {
+			fmt.Fprintf(b, "\n%s %s gone before it stopped: the standby has them no more\n", number(l.Applied), l.Resource)
+			for _, o := range l.Gone {
+				fmt.Fprintf(b, "  %s  %s\n", o.Object, o.Key)
+			}
+			if more := l.Applied - int64(len(l.Gone)); more > 0 {
+				fmt.Fprintf(b, "  and %s more\n", number(more))
+			}
+		}
 		if l.left() == 0 {
 			continue
 		}

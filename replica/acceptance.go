@@ -2,179 +2,120 @@ package replica
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
 	"fmt"
-	"maps"
+	"hash/fnv"
 	"slices"
-	"strings"
+	"strconv"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/source"
 )
 
-// acceptance is what an operator has accepted to be deleted. The zero value is nothing.
-type acceptance struct {
-	shown   map[string]kv.Revision // by resource: the last deletion that a stream has shown
-	through kv.Revision            // a resync may delete what the primary had lost then,
-	left    map[string]int64       // by resource as much as was shown
-	dooms   map[string]kv.Revision // objects whose deletion takes others along, as Trip.Cause names them, and when it was shown
+// shown are the objects that the breaker has shown to operators, by key and UID:
+// an answer is for them, whenever they go, and for no others. It is sorted. Each takes
+// eight bytes, half of them a hash of its key, half one of its UID; that a third object
+// has both of one of a million is as likely as one in ten million million.
+type shown []uint64
+
+func shownAs(key, uid string) uint64 { return uint64(half(key))<<32 | uint64(half(uid)) }
+
+func half(text string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(text)) // never fails
+	return h.Sum32()
 }
 
-// acceptanceOf is what the answers to a trip and those before it accept, for a
-// standby that is complete up to a revision.
-func acceptanceOf(t *role.Trip, complete kv.Revision) acceptance {
-	a := acceptance{shown: map[string]kv.Revision{}, through: t.Answer.Through, left: map[string]int64{}, dooms: map[string]kv.Revision{}}
-	for _, one := range append(slices.Clone(t.Earlier), *t) {
-		for _, cause := range one.Causes() {
-			a.dooms[cause] = max(a.dooms[cause], one.Through)
-		}
-		for _, l := range one.Losses {
-			n := l.Deleted - l.Applied
-			if one.Cause != "" { // the others go along
-				n = min(n, l.Beside)
-			}
-			switch {
-			case one.Resync: // it has counted what went before as well
-				a.left[l.Resource] = n + l.Accepted
-			case one.Through > complete: // or the standby has it
-				if one.From > complete { // or nobody knows how much of it
-					a.left[l.Resource] += n
-				}
-				a.shown[l.Resource] = max(a.shown[l.Resource], one.Through)
-			}
-		}
+func (s shown) has(key, uid string) bool {
+	_, ok := slices.BinarySearch(s, shownAs(key, uid))
+	return ok
+}
+
+// names reports whether an object at that key may be among them.
+func (s shown) names(key string) bool {
+	at, _ := slices.BinarySearch(s, uint64(half(key))<<32)
+	return at < len(s) && uint32(s[at]>>32) == half(key)
+}
+
+// with is s and others; s is left as it is.
+func (s shown) with(others shown) shown {
+	all := slices.Concat(s, others)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// shownChunk is how many of them stand in one value, which begins with the time of
+// the trip that they belong to.
+const shownChunk = 32 << 10
+
+// saveShown keeps what a trip has shown beside its record. It is written first: a
+// record whose chunks are another one's accepts nothing.
+func (s *session) saveShown(ctx context.Context, t role.Trip, all shown) error {
+	most := shownChunk
+	if s.Limits.MaxBytes > 0 {
+		most = min(most, max(1, s.Limits.MaxBytes/4/8))
 	}
-	return a
-}
-
-// covers reports whether the deletion of an object was accepted.
-func (a acceptance) covers(k registry.Key, revision kv.Revision) bool {
-	return revision <= a.shown[k.GroupResource()] || a.doomed(causeOf("namespaces", k.Namespace)) || a.doomed(causeOf(definitions, k.GroupResource()))
-}
-
-func (a acceptance) doomed(cause string) bool {
-	_, accepted := a.dooms[cause]
-	return accepted
-}
-
-// endDooms forgets the accepted Namespaces and definitions that have gone: one of
-// their name is another one.
-func (s *session) endDooms(ctx context.Context) error {
-	for cause, shown := range s.accepted.dooms {
-		if shown > s.sink.Last().SourceRevision {
-			continue // the mark is yet to come
+	n := 0
+	for part := range slices.Chunk(all, most) {
+		value := binary.BigEndian.AppendUint64(nil, uint64(t.At.UnixNano()))
+		for _, one := range part {
+			value = binary.BigEndian.AppendUint64(value, one)
 		}
-		_, name, _ := strings.Cut(cause, " ")
-		resource := "namespaces"
-		if cause != causeOf(resource, name) {
-			resource = definitions
+		if err := s.sink.Put(ctx, role.ShownKey(n), string(value)); err != nil {
+			return fmt.Errorf("record what the breaker has shown: %w", err)
 		}
-		there, err := source.Get(ctx, s.standby, []string{registry.ResourcePrefix(s.View.Scope.RegistryPrefix(), resource) + name}, 0)
-		if err != nil {
-			return fmt.Errorf("look whether %s is still being deleted on the standby: %w", cause, err)
-		}
-		if len(there) > 0 {
-			if o, err := s.View.InStandby(there[0].Key, there[0].Value); err == nil && o.Meta.Deleting {
-				continue
-			}
-		}
-		delete(s.accepted.dooms, cause)
+		n++
 	}
 	return nil
 }
 
-// acceptedLosses takes from what is gone the keys that were accepted: those that go
-// along with what was, and those that the primary had lost, or was deleting, when
-// the answer was given. Where these are more than the answer names, by more than
-// what is never too many, all of them are shown again: nobody knows which are new.
-func (j *copyJob) acceptedLosses(ctx context.Context, gone tolls) error {
-	for resource, t := range gone {
-		if err := j.acceptedAlong(ctx, resource, t); err != nil {
-			return err
+// loadShown reads what a trip has shown. What cannot be read accepts nothing.
+func loadShown(ctx context.Context, standby *clientv3.Client, t *role.Trip) (all shown, err error) {
+	dir := role.ShownDir + "/"
+	err = source.Each(ctx, standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
+		if _, err := strconv.Atoi(p.Key[len(dir):]); err != nil || len(p.Value)%8 != 0 || len(p.Value) == 0 ||
+			binary.BigEndian.Uint64(p.Value) != uint64(t.At.UnixNano()) {
+			return nil
 		}
-		left := j.accepted.left[resource]
-		if left == 0 {
-			continue
+		for at := 8; at < len(p.Value); at += 8 {
+			all = append(all, binary.BigEndian.Uint64(p.Value[at:]))
 		}
-		accepted, err := j.goneThen(ctx, slices.Collect(maps.Keys(t.keys)))
-		if err != nil {
-			return err
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what the breaker has shown: %w", err)
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// forgetShown deletes chunks that a trip has left behind.
+func (s *session) forgetShown(ctx context.Context) error {
+	dir := role.ShownDir + "/"
+	var keys []string
+	err := source.Each(ctx, s.standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
+		keys = append(keys, p.Key)
+		return nil
+	})
+	for _, key := range keys {
+		if err == nil {
+			err = s.sink.Delete(ctx, key)
 		}
-		if int64(len(accepted)) > left+min(j.breaker.floor(resource, t.whole), left/10) {
-			continue
-		}
-		for _, key := range accepted {
-			delete(t.keys, key)
-		}
-		t.accepted = accepted
+	}
+	if err != nil {
+		return fmt.Errorf("forget what the breaker has shown: %w", err)
 	}
 	return nil
 }
 
-// acceptedAlong takes from what is gone of a resource what goes along with an
-// accepted Namespace or definition.
-func (j *copyJob) acceptedAlong(ctx context.Context, resource string, t *toll) error {
-	prefix := j.view.Scope.RegistryPrefix()
-	known := map[string]bool{}
-	accepted := func(resource, name string) (bool, error) {
-		if known, asked := known[resource+"/"+name]; asked {
-			return known, nil
-		}
-		was, err := j.acceptedDoom(ctx, registry.ResourcePrefix(prefix, resource)+name, causeOf(resource, name))
-		known[resource+"/"+name] = was
-		return was, err
+// acceptedBy is what the answer to a trip accepts; nil = nothing. It does not end
+// with the trip: what hangs on the objects that were shown goes later.
+func (s *session) acceptedBy(ctx context.Context, t *role.Trip) (shown, error) {
+	if t == nil || t.SourceClusterID != s.id || t.Answer == nil || !t.Answer.Accept || t.Answer.Done {
+		return nil, nil
 	}
-	for key := range t.keys {
-		k, _ := j.view.Scope.Parse(key)
-		along, err := accepted(definitions, resource)
-		if err == nil && !along && k.Namespace != "" {
-			along, err = accepted("namespaces", k.Namespace)
-		}
-		if err != nil {
-			return err
-		}
-		if along {
-			delete(t.keys, key)
-		}
-	}
-	return nil
-}
-
-// acceptedDoom reports whether what the deletion of an object takes along was accepted.
-func (j *copyJob) acceptedDoom(ctx context.Context, key, cause string) (bool, error) {
-	if !j.accepted.doomed(cause) {
-		return false, nil
-	}
-	then, err := j.goneThen(ctx, []string{key})
-	return len(then) == 1, err
-}
-
-// goneThen returns those of the keys that the primary had lost, or was deleting,
-// at the revision that the answer covers; none where it has compacted it.
-func (j *copyJob) goneThen(ctx context.Context, keys []string) (gone []string, err error) {
-	if j.rev <= j.accepted.through {
-		return keys, nil
-	}
-	for part := range slices.Chunk(keys, readAgainMax) {
-		there, err := source.Get(ctx, j.primary, part, j.accepted.through)
-		if errors.Is(err, source.ErrCompacted) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the primary as of the answer to the breaker: %w", err)
-		}
-		stood := map[string]bool{}
-		for _, p := range there {
-			object, err := j.view.InPrimary(p.Key, p.Value)
-			stood[p.Key] = err != nil || object.In && !object.Meta.Deleting
-		}
-		for _, key := range part {
-			if !stood[key] {
-				gone = append(gone, key)
-			}
-		}
-	}
-	return gone, nil
+	return loadShown(ctx, s.standby, t)
 }

@@ -2,7 +2,6 @@ package replica
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"path"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/understudy-dr/understudy/kv"
-	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/role"
 )
 
@@ -143,16 +141,15 @@ type doom struct {
 // changes before they are queued; whoever applies them asks gate how far it may go.
 type breaker struct {
 	limits   Breaker
-	accepted acceptance
+	accepted shown
 
 	mu     sync.Mutex
-	along  acceptance // what goes with accepted Namespaces and definitions that are not gone yet
 	bursts map[string]*burst
 	dooms  []doom
 }
 
-func newBreaker(limits Breaker, accepted acceptance) *breaker {
-	return &breaker{limits: limits, accepted: accepted, along: acceptance{dooms: maps.Clone(accepted.dooms)}, bursts: map[string]*burst{}}
+func newBreaker(limits Breaker, accepted shown) *breaker {
+	return &breaker{limits: limits, accepted: accepted, bursts: map[string]*burst{}}
 }
 
 // lost tells of an object that is deleted, or marked for it.
@@ -258,7 +255,7 @@ func (b *breaker) gate(checkpoint kv.Revision, now time.Time) gate {
 			continue
 		}
 		_, floor := b.limits.Of(resource)
-		if n := int64(len(r.keys)); n > floor && (r.of == 0 || b.limits.tooMany(role.Loss{Resource: resource, Deleted: n, Of: r.of})) {
+		if n := int64(len(r.keys)); b.someAccepted(r, checkpoint) || n > floor && (r.of == 0 || b.limits.tooMany(role.Loss{Resource: resource, Deleted: n, Of: r.of})) {
 			wait(first, 0)
 			g.weigh = append(g.weigh, r.weight(resource, checkpoint))
 			continue
@@ -270,6 +267,20 @@ func (b *breaker) gate(checkpoint kv.Revision, now time.Time) gate {
 		g.weigh = append(g.weigh, weight{dooms: slices.Clone(b.dooms), from: b.dooms[0].revision, through: b.dooms[n-1].revision})
 	}
 	return g
+}
+
+// someAccepted reports whether deletions wait that an operator may have accepted: they
+// are weighed, however few, so that they do not count with those to come.
+func (b *breaker) someAccepted(r *burst, checkpoint kv.Revision) bool {
+	if len(b.accepted) == 0 {
+		return false
+	}
+	for key, d := range r.keys {
+		if d.revision > max(r.passed, checkpoint) && b.accepted.names(key) {
+			return true
+		}
+	}
+	return false
 }
 
 // expire forgets what has left the window, and returns the revision of the first
@@ -388,19 +399,4 @@ func (b *breaker) waits() bool {
 		}
 	}
 	return false
-}
-
-// accepts reports whether the deletion of an object was accepted.
-func (b *breaker) accepts(k registry.Key, revision kv.Revision) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return revision <= b.accepted.shown[k.GroupResource()] || b.along.covers(k, revision)
-}
-
-// ended tells of an object that took others along and is gone: another one may get
-// its name.
-func (b *breaker) ended(cause string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.along.dooms, cause)
 }

@@ -24,7 +24,7 @@ func newBreakerTest(t *testing.T) *breakerTest {
 		{Resources: []string{"*.cluster.x-k8s.io"}, Share: 10, Floor: 5},
 		{Resources: []string{"secrets"}, Share: 100},
 	}}
-	return &breakerTest{T: t, breaker: newBreaker(limits, acceptance{}), now: time.Unix(1000, 0), revision: 100, checkpoint: 100}
+	return &breakerTest{T: t, breaker: newBreaker(limits, nil), now: time.Unix(1000, 0), revision: 100, checkpoint: 100}
 }
 
 // deleteSome deletes n objects of a resource, each the given time after the one before.
@@ -199,19 +199,5 @@ func TestLimits(t *testing.T) {
 	worst := limits.worst([]role.Loss{{Resource: "configmaps", Deleted: 40, Of: 100}, {Resource: machines, Deleted: 2000, Of: 2000}, {Resource: "jobs.batch", Deleted: 3, Of: 3}})
 	if len(worst) != 2 || worst[0].Resource != machines {
 		t.Errorf("the worst are %+v", worst)
-	}
-}
-
-// Where part of what a stream has shown has been applied, a resync shows the rest
-// again: it cannot tell it from what nobody has seen.
-func TestPartlyFollowedAnswerCoversNothingInAResync(t *testing.T) {
-	trip := &role.Trip{From: 10, Through: 20, Losses: []role.Loss{{Resource: "configmaps", Deleted: 1000}}, Answer: &role.Answer{Accept: true, Through: 30}}
-	for complete, left := range map[kv.Revision]int64{9: 1000, 15: 0, 20: 0} {
-		if a := acceptanceOf(trip, complete); a.left["configmaps"] != left {
-			t.Errorf("complete up to %d: a resync may find %d gone, want %d", complete, a.left["configmaps"], left)
-		}
-	}
-	if a := acceptanceOf(trip, 15); a.shown["configmaps"] != 20 {
-		t.Errorf("the stream may delete up to %d", a.shown["configmaps"])
 	}
 }

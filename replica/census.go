@@ -20,6 +20,7 @@ type census struct {
 	view    *scope.View
 	limits  Breaker
 	foreign func(*kv.Pair) bool // created by somebody else
+	answer  shown               // what an operator has accepted: it is no loss
 	upTo    kv.Revision         // of the standby: what was created there later is a copy's; 0 = nothing is
 }
 
@@ -32,10 +33,8 @@ const keysNamed = 2000
 
 // toll is what may be lost of one resource.
 type toll struct {
-	keys     map[string]kv.Revision // and the primary's revision of each loss
-	beside   int64                  // of them: not taken along with another object
-	whole    bool                   // all goes, with its definition
-	accepted []string               // have been taken from it
+	keys  map[string]kv.Revision // and the primary's revision of each loss
+	whole bool                   // all goes, with its definition
 }
 
 // tolls are what may be lost, by resource.
@@ -51,9 +50,6 @@ func (t tolls) of(resource string) *toll {
 // add takes in what is deleted by itself. It counts as of its own revision.
 func (t *toll) add(keys map[string]kv.Revision) {
 	for key, revision := range keys {
-		if _, along := t.keys[key]; !along {
-			t.beside++
-		}
 		t.keys[key] = revision
 	}
 }
@@ -89,12 +85,7 @@ func (c census) weigh(ctx context.Context, t tolls, checkpoint kv.Revision) ([]r
 		if err != nil {
 			return nil, err
 		}
-		loss.Whole, loss.Beside = one.whole, one.beside
-		for _, key := range one.accepted {
-			if _, again := one.keys[key]; !again {
-				loss.Accepted++
-			}
-		}
+		loss.Whole = one.whole
 		losses = append(losses, loss)
 	}
 	return c.limits.worst(losses), nil
@@ -104,35 +95,46 @@ func (c census) weigh(ctx context.Context, t tolls, checkpoint kv.Revision) ([]r
 // deleting already, is no loss: it was there for a moment only, or its mark has
 // counted before.
 func (c census) loss(ctx context.Context, resource string, keys map[string]kv.Revision, checkpoint kv.Revision) (loss role.Loss, noLoss []string, err error) {
+	return c.lossOf(ctx, resource, keys, checkpoint, nil)
+}
+
+// lossOf is loss, and adds to all what it shows.
+func (c census) lossOf(ctx context.Context, resource string, keys map[string]kv.Revision, checkpoint kv.Revision, all *shown) (loss role.Loss, noLoss []string, err error) {
 	loss.Resource = resource
-	stands := map[string]bool{} // and whether it is being deleted
+	stands := map[string]bool{} // and whether that is no loss
 	err = c.each(ctx, resource, "", func(p kv.Pair, o scope.Object) {
 		_, ours := keys[p.Key]
 		if ours {
-			stands[p.Key] = o.Meta.Deleting
+			stands[p.Key] = o.Meta.Deleting || c.answer.has(p.Key, o.Meta.UID)
+			if all != nil && !stands[p.Key] {
+				*all = append(*all, shownAs(p.Key, o.Meta.UID))
+			}
 		}
 		if ours || c.had(p) {
 			loss.Of++
 		}
 	})
 	for key, revision := range keys {
-		deleting, there := stands[key]
+		none, there := stands[key]
 		switch {
 		case revision <= checkpoint:
 			loss.Deleted++
 			loss.Applied++
+			loss.Gone = append(loss.Gone, key)
 			if !there {
 				loss.Of++
 			}
-		case there && !deleting:
+		case there && !none:
 			loss.Deleted++
 			loss.Keys = append(loss.Keys, key)
 		default:
 			noLoss = append(noLoss, key)
 		}
 	}
-	slices.Sort(loss.Keys)
-	loss.Keys = loss.Keys[:min(len(loss.Keys), keysNamed)]
+	for _, list := range []*[]string{&loss.Keys, &loss.Gone} {
+		slices.Sort(*list)
+		*list = (*list)[:min(len(*list), keysNamed)]
+	}
 	return loss, noLoss, err
 }
 
@@ -141,8 +143,8 @@ func (c census) loss(ctx context.Context, resource string, keys map[string]kv.Re
 func (c census) taken(ctx context.Context, d doom, t tolls) (any bool, err error) {
 	k, _ := c.view.Scope.Parse(d.key)
 	take := func(resource, namespace string) error {
-		return c.each(ctx, resource, namespace, func(p kv.Pair, _ scope.Object) {
-			if c.had(p) {
+		return c.each(ctx, resource, namespace, func(p kv.Pair, o scope.Object) {
+			if c.had(p) && !c.answer.has(p.Key, o.Meta.UID) {
 				any = true
 				t.of(resource).keys[p.Key] = d.revision
 			}

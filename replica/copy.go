@@ -33,7 +33,7 @@ type copyJob struct {
 	breaker          Breaker
 	decision         Decision
 	conflicts        *conflicts
-	accepted         acceptance            // what an operator has accepted to be deleted
+	accepted         shown                 // what an operator has accepted to be deleted
 	keep             bool                  // delete nothing, and mark nothing for deletion
 	recorded         func(key string) bool // see foreignKeys; as of before the copy
 	kept             func(key string) string

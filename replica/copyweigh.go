@@ -15,21 +15,18 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	if j.breaker.off() {
 		return nil
 	}
-	count := census{standby: j.standby, view: j.view, limits: j.breaker, foreign: known.has}
+	count := census{standby: j.standby, view: j.view, limits: j.breaker, foreign: known.has, answer: j.accepted}
 	if j.base != nil {
 		count.upTo = j.base.StandbyRevision
 	}
 	gone := j.gone(marked)
-	if err := j.acceptedLosses(ctx, gone); err != nil {
-		return err
-	}
 	trip := role.Trip{From: j.since(), Through: j.rev, Resync: true}
 	var err error
 	if trip.Losses, err = count.weigh(ctx, gone, 0); err != nil {
 		return err
 	}
 	if len(trip.Losses) > 0 {
-		return &tripped{trip}
+		return count.trips(ctx, trip, gone, 0)
 	}
 	along, causes := tolls{}, []string(nil)
 	for _, it := range marked {
@@ -37,11 +34,6 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 			continue
 		}
 		cause := describeDoom(j.view, it.key)
-		if accepted, err := j.acceptedDoom(ctx, it.key, cause); err != nil {
-			return err
-		} else if accepted {
-			continue
-		}
 		any, err := count.taken(ctx, doom{key: it.key, revision: j.rev}, along)
 		if err != nil {
 			return err
@@ -53,14 +45,18 @@ func (j *copyJob) weighLosses(ctx context.Context, marked []item, known surplusS
 	for resource, t := range along {
 		if g := gone[resource]; g != nil {
 			t.add(g.keys)
-			t.accepted = g.accepted
 		}
 	}
 	if trip.Losses, err = count.weigh(ctx, along, 0); err != nil || len(trip.Losses) == 0 {
 		return err
 	}
 	trip.Cause = role.JoinCauses(causes)
-	return &tripped{trip}
+	for resource, t := range gone {
+		if along[resource] == nil {
+			along[resource] = t
+		}
+	}
+	return count.trips(ctx, trip, along, 0)
 }
 
 // gone is what is to be deleted or marked, apart from what the standby is deleting

@@ -142,27 +142,6 @@ func TestAcceptanceEndsInAResyncToo(t *testing.T) {
 	}
 }
 
-// The same for a Namespace that was accepted under a name: it is another one
-// that is marked after the answer.
-func TestAcceptanceOfANamespaceEndsInAResyncToo(t *testing.T) {
-	p := teams(t, 2, 100)
-	d := p.start(t)
-	d.wait(t, "streaming", streaming)
-	p.markTeams(t, 0, 1)
-	d.wait(t, "the breaker to trip", tripped)
-	d.stop(t)
-	put(t, p.primary.Client(), teamKey(0), namespace("team-0", false))
-	p.answer(t, p.standingTrip(t), true)
-	at := revision(t, p.primary.Client())
-	p.markTeams(t, 0, 1)
-	compact(t, p.primary.Client(), at)
-	_, err := p.new(t).Once(t.Context())
-	mustTripOn(t, err, "Namespace team-0")
-	if p.marked(t, "/registry/namespaces/") != 0 {
-		t.Error("the mark has reached the standby")
-	}
-}
-
 // A burst that does not fit into the queue is judged as a whole all the same. It
 // is over before anybody looks, so that no slow disk makes two of it.
 func TestBurstLargerThanTheQueueIsJudgedWhole(t *testing.T) {

@@ -31,7 +31,7 @@ type session struct {
 	conflicts        conflicts
 	standing         standing
 	trip             *role.Trip // the record, as it was read last
-	accepted         acceptance // what the primary deleted and an operator has accepted
+	accepted         shown      // what an operator has accepted to be deleted
 	end              context.CancelCauseFunc
 }
 
@@ -191,9 +191,6 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 
 func (s *session) stream(ctx context.Context) error {
 	s.advance(applied{reached: s.sink.Last().SourceRevision, standby: s.sink.Last().Revision})
-	if err := s.endDooms(ctx); err != nil {
-		return err
-	}
 	return s.newStream().run(ctx)
 }
 
@@ -206,13 +203,13 @@ func (s *session) newStream() *stream {
 		heard:   s.heard,
 
 		goesAlong: s.goesAlong,
-		settled: s.account.lag.has, distrust: s.distrust,
+		settled:   s.account.lag.has, distrust: s.distrust,
 		adopt:    s.foreign.adopt,
 		recorded: s.foreign.has, apart: s.standsApart, standing: &s.standing,
 		conflicts: &s.conflicts, replicated: s.replicated, conflicted: s.conflicted,
 		guarded: func() kv.Revision { return s.ledger.unmended(s.foreign.complete()) },
 		breaker: newBreaker(s.Breaker, s.accepted),
-		census:  census{standby: s.standby, view: s.View, limits: s.Breaker, foreign: func(p *kv.Pair) bool { return s.foreign.has(p.Key) }},
+		census:  census{standby: s.standby, view: s.View, limits: s.Breaker, answer: s.accepted, foreign: func(p *kv.Pair) bool { return s.foreign.has(p.Key) }},
 	}
 	if s.until == 0 { // a single copy has no guard
 		st.mend, st.wounded = (&mender{stream: st, ledger: s.ledger, log: s.Log}).mend, s.ledger.wake

@@ -25,14 +25,17 @@ var ErrTripped = errors.New("the breaker stopped replication")
 // both sides again: the primary may have been restored from a backup meanwhile.
 var errAnswered = errors.New("the breaker was answered")
 
-// tripped is what the breaker saw.
-type tripped struct{ trip role.Trip }
+// tripped is what the breaker saw, and the objects that this shows.
+type tripped struct {
+	trip  role.Trip
+	shown shown
+}
 
 func (t *tripped) Error() string { return fmt.Sprintf("%v: %s", ErrTripped, t.trip) }
 func (t *tripped) Unwrap() error { return ErrTripped }
 
 func refuseTrip(t role.Trip) error {
-	return &remedy.Error{Op: "replicate", Err: &tripped{t}, Code: remedy.Refused,
+	return &remedy.Error{Op: "replicate", Err: &tripped{trip: t}, Code: remedy.Refused,
 		Remedy: "understudy check names the objects; " + role.AnswerRemedy}
 }
 
@@ -51,13 +54,14 @@ const keysRecorded = 64 << 10
 
 // record leaves the trip in the standby's etcd, where it stands until somebody
 // answers it, also for other daemons and after a restart.
-func (s *session) record(ctx context.Context, t role.Trip) error {
+func (s *session) record(ctx context.Context, t role.Trip, all shown) error {
 	t.SourceClusterID, t.At, t.Resynced = s.id, time.Now().UTC(), s.trip.Resyncs()
-	if before := s.trip; before.Concerns(s.id, s.sink.Last().Complete()) && before.Answer != nil && before.Answer.Accept {
-		one := *before
-		one.Earlier, one.Answer = nil, nil
-		one.Shorten(0)
-		t.Earlier = append(slices.Clone(before.Earlier), one)
+	// What was accepted before stays so, where the standby does not have it yet.
+	if err := s.forgetShown(ctx); err != nil {
+		return err
+	}
+	if err := s.saveShown(ctx, t, all.with(s.accepted)); err != nil {
+		return err
 	}
 	room := keysRecorded
 	if s.Limits.MaxBytes > 0 {
@@ -90,7 +94,7 @@ func (s *session) closeTrip(ctx context.Context) error {
 	if err := s.sink.Put(ctx, role.TripKey, value); err != nil {
 		return fmt.Errorf("record that the breaker's trip is over: %w", err)
 	}
-	return nil
+	return s.forgetShown(ctx)
 }
 
 // onTrip records a trip, and says from where to go on when it is answered. Any
@@ -100,7 +104,7 @@ func (s *session) onTrip(ctx context.Context, d Decision, err error) (Decision, 
 	if !errors.As(err, &t) {
 		return d, err
 	}
-	if err := s.record(ctx, t.trip); err != nil {
+	if err := s.record(ctx, t.trip, t.shown); err != nil {
 		return d, err
 	}
 	if err := s.sink.Reload(ctx); err != nil {
@@ -129,12 +133,14 @@ func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() er
 		case said && !trip.Stands(s.id, completeTo(d)):
 			return d, errAnswered
 		case !trip.Concerns(s.id, completeTo(d)):
-			s.accepted = acceptance{}
-			return d, nil
+			s.accepted, err = s.acceptedBy(ctx, trip)
+			return d, err
 		case d.endsTrips() && (trip.Answer == nil || !trip.Answer.Accept):
 			return Decision{Copy: d.Copy, Keep: true}, nil // the trip ends with it
 		case trip.Answer != nil && trip.Answer.Accept:
-			s.accepted = acceptanceOf(trip, completeTo(d))
+			if s.accepted, err = s.acceptedBy(ctx, trip); err != nil {
+				return d, err
+			}
 			s.Log.Info("the deletions that the breaker stopped were accepted", "by", trip.Answer.By, "what", trip.String())
 			return d, nil
 		case trip.Answer != nil:
@@ -197,15 +203,42 @@ func (s *stream) weigh(ctx context.Context, w weight) error {
 	if len(w.dooms) > 0 {
 		return s.weighDooms(ctx, w)
 	}
-	loss, noLoss, err := s.census.loss(ctx, w.resource, w.keys, s.sink.Last().SourceRevision)
+	at := s.sink.Last().SourceRevision
+	loss, noLoss, err := s.census.loss(ctx, w.resource, w.keys, at)
 	if err != nil {
 		return err
 	}
-	if losses := s.breaker.limits.worst([]role.Loss{loss}); len(losses) > 0 {
-		return &tripped{role.Trip{From: w.from, Through: w.through, Within: w.within, Losses: losses}}
+	if len(s.breaker.limits.worst([]role.Loss{loss})) > 0 {
+		return s.trips(ctx, role.Trip{From: w.from, Through: w.through, Within: w.within}, tolls{w.resource: {keys: w.keys}})
 	}
 	s.breaker.judged(w, loss.Of, noLoss, time.Now())
 	return nil
+}
+
+// trips is the error of a trip: all that would go, what is deleted of other resources
+// at the same time and what hangs on it included.
+func (s *stream) trips(ctx context.Context, trip role.Trip, gone tolls) error {
+	at := s.sink.Last().SourceRevision
+	for resource, keys := range s.breaker.counted() {
+		if gone[resource] == nil {
+			keys = waiting(keys, at)
+		}
+		if len(keys) > 0 {
+			gone.of(resource).add(keys)
+		}
+	}
+	return s.census.trips(ctx, trip, gone, at)
+}
+
+// waiting are those of some deletions that have not been applied.
+func waiting(keys map[string]kv.Revision, checkpoint kv.Revision) map[string]kv.Revision {
+	out := map[string]kv.Revision{}
+	for key, revision := range keys {
+		if revision > checkpoint {
+			out[key] = revision
+		}
+	}
+	return out
 }
 
 // weighDooms compares what goes along with objects that are being deleted, and
@@ -214,9 +247,6 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 	along, causes := tolls{}, []string(nil)
 	for _, d := range w.dooms {
 		cause := describeDoom(s.view, d.key)
-		if d.revision <= s.breaker.accepted.through && s.breaker.accepted.doomed(cause) {
-			continue
-		}
 		any, err := s.census.taken(ctx, d, along)
 		if err != nil {
 			return err
@@ -240,7 +270,7 @@ func (s *stream) weighDooms(ctx context.Context, w weight) error {
 		return err
 	}
 	if len(losses) > 0 {
-		return &tripped{role.Trip{Cause: role.JoinCauses(causes), From: w.from, Through: w.through, Losses: losses}}
+		return s.trips(ctx, role.Trip{Cause: role.JoinCauses(causes), From: w.from, Through: w.through}, along)
 	}
 	s.breaker.let(w.dooms, along, time.Now())
 	s.goesAlong(causes, along)
@@ -266,20 +296,13 @@ func (s *stream) count(ctx context.Context, c kv.Change, deleting bool) error {
 	}
 	resource, now := k.GroupResource(), time.Now()
 	takesAlong := takesAlong(s.view.Scope, c.Key)
-	lost := func() {
-		if !s.breaker.accepts(k, c.Revision) {
-			s.breaker.lost(resource, c.Key, c.Revision, now)
-		}
-	}
+	lost := func() { s.breaker.lost(resource, c.Key, c.Revision, now) }
 	switch {
 	case c.Delete:
 		if _, marked := s.marked[c.Key]; !marked { // or its mark has counted, or was accepted
 			lost()
 		}
 		delete(s.marked, c.Key) // another one may get its name
-		if takesAlong && !s.ahead {
-			s.breaker.ended(causeOf(resource, k.Name))
-		}
 	case deleting:
 		// An object with finalizers: what is marked will be deleted, and nobody can take it back.
 		marked, err := s.markedBefore(ctx, c)

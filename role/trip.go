@@ -15,8 +15,15 @@ import (
 	"github.com/understudy-dr/understudy/remedy"
 )
 
-// TripKey holds the Trip that stands on a standby, or stood last.
-const TripKey = "/understudy/breaker"
+const (
+	// TripKey holds the Trip that stands on a standby, or stood last.
+	TripKey = "/understudy/breaker"
+	// ShownDir holds which objects that trip has shown, in numbered chunks.
+	ShownDir = "/understudy/shown"
+)
+
+// ShownKey is one of these chunks.
+func ShownKey(n int) string { return fmt.Sprintf("%s/%06d", ShownDir, n) }
 
 // Trip says why the breaker stopped replication before deletions of the
 // primary reached the standby. It stands until somebody has answered it.
@@ -30,9 +37,9 @@ type Trip struct {
 	At              time.Time     `json:"at"`
 	Resync          bool          `json:"resync,omitempty"` // a resync saw it: all that the standby still has to lose
 	Answer          *Answer       `json:"answer,omitempty"`
-	// Earlier are trips that were accepted and whose deletions the standby does
-	// not have yet: they stay accepted.
-	Earlier []Trip `json:"earlier,omitempty"`
+	// Along are what goes with them and would not be too much by itself: what is
+	// deleted at the same time, and what hangs on any of it.
+	Along []Loss `json:"along,omitempty"`
 	// Resynced are the answers to earlier trips by which a resync kept what the
 	// primary had lost.
 	Resynced []Answer `json:"resynced,omitempty"`
@@ -44,19 +51,15 @@ type Loss struct {
 	Deleted  int64  `json:"deleted"`
 	Of       int64  `json:"of"`      // that were there
 	Applied  int64  `json:"applied"` // had reached the standby before it was clear what this would become
-	// Beside are those of Deleted that do not go along with the trip's Cause.
-	Beside int64 `json:"beside,omitempty"`
-	// Keys are the first of those that the standby still has; see Trip.Shorten.
+	// Keys are the first of those that the standby still has, and Gone the first of
+	// those that had reached it; see Trip.Shorten.
 	Keys  []string `json:"keys,omitempty"`
+	Gone  []string `json:"gone,omitempty"`
 	Whole bool     `json:"-"` // all of them go, with their definition
-	// Accepted are those that were accepted before, still stand, and are not among Deleted.
-	Accepted int64 `json:"accepted,omitempty"`
 }
 
-// Answer is what an operator decided about a Trip. In the stream it holds for the
-// deletions that the trip has seen, and all that goes along with its causes; in a
-// resync, for as many objects as the trip names, gone at the primary's revision
-// Through.
+// Answer is what an operator decided about a Trip. It is for the objects that were
+// shown, by key and UID, whenever they go, and for no others.
 type Answer struct {
 	Accept  bool        `json:"accept"` // delete on the standby as well; otherwise compare both sides and keep it there
 	Through kv.Revision `json:"through"`
@@ -86,16 +89,26 @@ func (t *Trip) Stands(sourceClusterID string, complete kv.Revision) bool {
 // Shorten keeps as many keys of each loss as fit into so many bytes, shared
 // among the losses: the record is one value in etcd.
 func (t *Trip) Shorten(bytes int) {
-	for i := range t.Losses {
-		room := bytes / (len(t.Losses) - i)
-		keys := t.Losses[i].Keys
+	var lists []*[]string
+	for _, losses := range [][]Loss{t.Losses, t.Along} {
+		for i := range losses {
+			for _, list := range []*[]string{&losses[i].Keys, &losses[i].Gone} {
+				if len(*list) > 0 {
+					lists = append(lists, list)
+				}
+			}
+		}
+	}
+	for i, list := range lists {
+		room := bytes / (len(lists) - i)
+		keys := *list
 		n := 0
 		for n < len(keys) && len(keys[n])+4 <= room { // quoted, with a comma
 			room -= len(keys[n]) + 4
 			bytes -= len(keys[n]) + 4
 			n++
 		}
-		t.Losses[i].Keys = keys[:n:n]
+		*list = keys[:n:n]
 	}
 }
 
@@ -210,9 +223,11 @@ func (t Trip) cause() (says, along string) {
 }
 
 // What lists the losses: "1,000 of 1,000 machines.cluster.x-k8s.io".
-func (t Trip) What() string {
+func (t Trip) What() string { return listed(t.Losses) }
+
+func listed(all []Loss) string {
 	var losses []string
-	for _, l := range t.Losses {
+	for _, l := range all {
 		losses = append(losses, fmt.Sprintf("%s of %s %s", grouped(l.Deleted), grouped(l.Of), l.Resource))
 	}
 	return strings.Join(losses, ", ")
@@ -221,10 +236,9 @@ func (t Trip) What() string {
 // String is for people: "1,000 of 1,000 machines.cluster.x-k8s.io were deleted
 // within 0.4 s at the primary's revisions 5011 to 6010".
 func (t Trip) String() string {
-	all, applied, beside := t.What(), int64(0), int64(0)
+	all, applied := t.What(), int64(0)
 	for _, l := range t.Losses {
 		applied += l.Applied
-		beside += l.Beside
 	}
 	at := fmt.Sprintf("revisions %d to %d", t.From, t.Through)
 	if t.From == t.Through {
@@ -234,11 +248,8 @@ func (t Trip) String() string {
 	case t.Cause != "":
 		says, along := t.cause()
 		all = fmt.Sprintf("%s since the primary's %s, %s %s", says, at, along, all)
-		if beside > 0 {
-			all += fmt.Sprintf("; %s of them are deleted beside that", grouped(beside))
-		}
 		if applied == 0 {
-			return all
+			return all + t.along()
 		}
 	case t.Within == 0 && t.From != t.Through:
 		all = fmt.Sprintf("%s are gone between the primary's %s", all, at)
@@ -247,12 +258,31 @@ func (t Trip) String() string {
 	default:
 		all = fmt.Sprintf("%s were deleted within %.1f s at the primary's %s", all, t.Within.Seconds(), at)
 	}
-	if applied > 0 {
-		all += fmt.Sprintf("; the first %s of them have reached the standby", grouped(applied))
-	} else {
+	all += t.along()
+	switch applied {
+	case 0:
 		all += "; none of it has reached the standby"
+	case 1:
+		all += "; the first of them has reached the standby"
+	default:
+		all += fmt.Sprintf("; the first %s of them have reached the standby", grouped(applied))
 	}
 	return all
+}
+
+// alongShown is of how many resources people are told in one line.
+const alongShown = 4
+
+// along says what else goes.
+func (t Trip) along() string {
+	if len(t.Along) == 0 {
+		return ""
+	}
+	shown := listed(t.Along[:min(len(t.Along), alongShown)])
+	if more := len(t.Along) - alongShown; more > 0 {
+		shown += fmt.Sprintf(" and objects of %d other resources", more)
+	}
+	return "; along with that " + shown
 }
 
 // grouped writes a number with commas between its thousands.

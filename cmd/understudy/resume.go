@@ -35,9 +35,10 @@ func newResumeCmd(app *app) *cobra.Command {
 Where the breaker has stopped replication before deletions of the primary reached
 the standby, understudy check names the objects, and it takes one of two answers:
 
-  --accept-deletes  what status names is deleted on the standby as well. Where
-                    the primary has deleted more, or something else, the
-                    breaker stops replication again.
+  --accept-deletes  what is shown is deleted on the standby as well, with what
+                    hangs on it, whenever the primary deletes it: these very
+                    objects, by UID. Where it deletes too much of anything
+                    else, the breaker stops replication again.
   --resync          both sides are compared, what differs is written, and
                     nothing is deleted: what the primary lost stays on the
                     standby as surplus, until the primary has it again or
@@ -94,7 +95,7 @@ func (r resumed) writeTable(w io.Writer) error {
 	}
 	then := "the standby keeps what was deleted, as surplus; both sides are compared now"
 	if r.Answer.Accept {
-		then = fmt.Sprintf("accepted: %s; more than that, or anything else, stops it again", r.losses)
+		then = fmt.Sprintf("accepted: %s; too much of anything else stops it again", r.losses)
 	}
 	if r.unpaused {
 		then += "; the pause is over as well"
@@ -133,9 +134,13 @@ func runResume(cmd *cobra.Command, app *app, pair *config.Pair, opts resumeOptio
 	if err != nil {
 		return err
 	}
-	var plan *resumePlan
-	if release != nil {
-		if plan, err = foretell(ctx, pair, view, standby, release); err != nil {
+	plan, err := planResume(ctx, pair, view, standby, opts, release, trip)
+	if err != nil {
+		return err
+	}
+	var now kv.Revision
+	if trip != nil {
+		if now, err = primaryNow(ctx, app, pair, trip.SourceClusterID); err != nil {
 			return err
 		}
 	}
@@ -143,10 +148,6 @@ func runResume(cmd *cobra.Command, app *app, pair *config.Pair, opts resumeOptio
 		return err
 	}
 	if trip != nil {
-		now, err := primaryNow(ctx, app, pair, trip.SourceClusterID)
-		if err != nil {
-			return err
-		}
 		r.losses = trip.What()
 		r.Breaker, r.Answer = trip.String(), &role.Answer{Accept: opts.accept, Through: max(trip.Through, now), By: whoami(), At: time.Now().UTC()}
 		err = role.AnswerTrip(ctx, standby.Client, *trip, *r.Answer)

@@ -35,7 +35,8 @@ type resumePlan struct {
 	Changes int64 `json:"changes"`
 	Stays   int64 `json:"stays"` // objects that only the standby has, and keeps
 
-	all []replica.Effect
+	all    []replica.Effect
+	losses []role.Loss // that the breaker has shown, and an answer accepts
 }
 
 // resumeEffect are all objects to which one thing is done.
@@ -63,11 +64,12 @@ func newResumePlan(standby string, all []replica.Effect, about string) *resumePl
 }
 
 // harmless: nobody has to be asked.
-func (p *resumePlan) harmless() bool { return p == nil || len(p.all) == 0 }
+func (p *resumePlan) harmless() bool { return p == nil || len(p.all)+len(p.losses) == 0 }
 
 // group sorts what is to be shown, with the names of limit objects each; 0 = all.
 func (p *resumePlan) group(view *scope.View, limit int) {
 	describe := describer(view)
+	p.groupLosses(describe, limit)
 	for _, what := range effects {
 		g := resumeEffect{What: what, Resources: map[string]int64{}, Objects: []console.Object{}}
 		for _, e := range p.all {
@@ -87,6 +89,40 @@ func (p *resumePlan) group(view *scope.View, limit int) {
 		}
 	}
 }
+
+// groupLosses sorts what the breaker has shown. Its record names some thousand objects
+// at most; the others are counted.
+func (p *resumePlan) groupLosses(describe console.Describe, limit int) {
+	for _, gone := range []bool{true, false} {
+		g := resumeEffect{What: replica.Deletes, Resources: map[string]int64{}, Objects: []console.Object{}}
+		if gone {
+			g.What = alreadyGone
+		}
+		for _, l := range p.losses {
+			n, keys := l.Deleted-l.Applied, l.Keys
+			if gone {
+				n, keys = l.Applied, l.Gone
+			}
+			if n == 0 {
+				continue
+			}
+			g.Count += int(n)
+			g.Resources[l.Resource] += n
+			if limit > 0 {
+				keys = keys[:min(len(keys), limit)]
+			}
+			for _, key := range keys {
+				g.Objects = append(g.Objects, console.Object{Object: cmp.Or(describe(key), "key"), Key: key})
+			}
+		}
+		if g.Count > 0 {
+			p.Groups = append(p.Groups, g)
+		}
+	}
+}
+
+// alreadyGone is what no answer changes any more.
+const alreadyGone = "deleted already, before the breaker stopped:"
 
 func (p *resumePlan) writeTable(w io.Writer) error {
 	var b strings.Builder
@@ -115,11 +151,38 @@ func (p *resumePlan) writeTable(w io.Writer) error {
 	return err
 }
 
-// foretell is the plan for a standby on which objects were released.
-func foretell(ctx context.Context, pair *config.Pair, view *scope.View, standby *cluster.Cluster, r *role.Release) (*resumePlan, error) {
+// planResume is what replication would do if it went on; nil = nothing that anybody has
+// to be asked about.
+func planResume(ctx context.Context, pair *config.Pair, view *scope.View, standby *cluster.Cluster, opts resumeOptions, release *role.Release, trip *role.Trip) (*resumePlan, error) {
+	if release == nil && (trip == nil || !opts.accept) {
+		return nil, nil
+	}
+	about, found := "", replica.Preview{}
+	if release != nil {
+		var err error
+		if found, err = foretell(ctx, pair, view, standby, release); err != nil {
+			return nil, err
+		}
+		about = release.Since.String()
+	}
+	if opts.resync { // which deletes nothing
+		found.Effects = slices.DeleteFunc(found.Effects, func(e replica.Effect) bool { return e.What == replica.Deletes })
+	}
+	var losses []role.Loss
+	if trip != nil && opts.accept {
+		losses = slices.Concat(trip.Losses, trip.Along)
+		about += " " + trip.At.String() // a trip stands for the objects that it has shown
+	}
+	plan := newResumePlan(pair.Standby.Name, found.Effects, about)
+	plan.Changes, plan.Stays, plan.losses = found.New, found.Stays, losses
+	return plan, nil
+}
+
+// foretell looks at both sides of a pair on whose standby objects were released.
+func foretell(ctx context.Context, pair *config.Pair, view *scope.View, standby *cluster.Cluster, r *role.Release) (replica.Preview, error) {
 	primary, err := dial(ctx, pair.Primary)
 	if err != nil {
-		return nil, &remedy.Error{Op: "resume", Code: remedy.Refused,
+		return replica.Preview{}, &remedy.Error{Op: "resume", Code: remedy.Refused,
 			Err:    fmt.Errorf("%s, and %s does not answer: nobody can say what replication would write over (%s)", r, pair.Primary.Name, oneLine(err)),
 			Remedy: "there is nothing to replicate while it is gone: leave replication paused; when it answers, again: understudy resume"}
 	}
@@ -127,15 +190,13 @@ func foretell(ctx context.Context, pair *config.Pair, view *scope.View, standby 
 	ctx, end := verify.Attend(ctx, 0, view.Scope.Prefix(), map[string]*clientv3.Client{"primary": primary.Client, "standby": standby.Client})
 	defer end()
 	found, err := replica.Foretell(ctx, primary, standby, view)
-	if err != nil {
-		if silent := context.Cause(ctx); errors.Is(silent, verify.ErrSilent) {
-			err = silent
-		}
-		return nil, &remedy.Error{Op: "look what replication would write over", Err: err, Remedy: cmp.Or(remedy.Of(err), "understudy status says which side does not answer"), Code: remedy.CodeOf(err)}
+	if err == nil {
+		return found, nil
 	}
-	plan := newResumePlan(pair.Standby.Name, found.Effects, r.Since.String())
-	plan.Changes, plan.Stays = found.New, found.Stays
-	return plan, nil
+	if silent := context.Cause(ctx); errors.Is(silent, verify.ErrSilent) {
+		err = silent
+	}
+	return found, &remedy.Error{Op: "look what replication would write over", Err: err, Remedy: cmp.Or(remedy.Of(err), "understudy status says which side does not answer"), Code: remedy.CodeOf(err)}
 }
 
 // agreed returns nil where somebody has agreed to the plan, and shows it to who has

@@ -12,12 +12,12 @@ import (
 
 // followCommands do what a command has advised, as it was printed.
 //
-//	follow STATUS REGEXP   run the command that the first group of REGEXP finds in what
-//	                       the last command wrote; it ends with STATUS
+//	follow STATUS REGEXP [args...]   run the command that the first group of REGEXP finds
+//	                       in what the last command wrote; it ends with STATUS
 var followCommands = map[string]func(*testscript.TestScript, bool, []string){"follow": follow}
 
 func follow(ts *testscript.TestScript, neg bool, args []string) {
-	needArgs(ts, neg, args, 2, "follow STATUS REGEXP")
+	needArgs(ts, neg, args, 2, "follow STATUS REGEXP [args...]")
 	pattern, err := regexp.Compile("(?m)" + args[1])
 	ts.Check(err)
 	said := strings.Join(strings.Fields(ts.ReadFile("stdout")+" "+ts.ReadFile("stderr")), " ") // a screen breaks its lines
@@ -25,7 +25,7 @@ func follow(ts *testscript.TestScript, neg bool, args []string) {
 	if len(found) < 2 {
 		ts.Fatalf("nobody has said %q:\n%s", args[1], said)
 	}
-	words := strings.Fields(found[1])
+	words := append(strings.Fields(found[1]), args[2:]...)
 	if words[0] != "understudy" {
 		ts.Fatalf("%q is no command of ours", found[1])
 	}

@@ -39,7 +39,7 @@ read, which custom resources have no definition, which webhooks have no backend,
 which addresses collide. It needs the standby only; where the primary answers, it
 adds what the scope leaves out. Writes nothing.
 
-Findings are red (they block a promotion), yellow (look first) or info; each is
+Findings are red (a promotion now would do harm), yellow (look first) or info; each is
 explained in docs/simulate.md.
 
 Exit status: 0 nothing red, 1 could not read the standby, 4 red findings,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -63,8 +64,11 @@ func standstillOf(release *role.Release, trip *role.Trip, pause *role.Pause, des
 		return s
 	}
 	s.Breaker, s.Tripped, s.Answer = trip.String(), &trip.At, role.AnswerRemedy
-	for _, l := range trip.Losses {
-		loss := console.Loss{Resource: l.Resource, Deleted: l.Deleted, Of: l.Of, Applied: l.Applied, Named: len(l.Keys), Objects: []console.Object{}}
+	for i, l := range slices.Concat(trip.Losses, trip.Along) {
+		loss := console.Loss{Resource: l.Resource, Deleted: l.Deleted, Of: l.Of, Applied: l.Applied, Named: len(l.Keys), Objects: []console.Object{}, Along: i >= len(trip.Losses)}
+		for _, key := range l.Gone {
+			loss.Gone = append(loss.Gone, console.Object{Object: describe(key), Key: key})
+		}
 		for _, key := range l.Keys {
 			loss.Objects = append(loss.Objects, console.Object{Object: describe(key), Key: key})
 		}
