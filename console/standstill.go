@@ -176,7 +176,7 @@ func (s Standstill) write(b *strings.Builder) {
 			for _, o := range l.Gone {
 				fmt.Fprintf(b, "  %s  %s\n", o.Object, o.Key)
 			}
-			if more := l.Applied - int64(len(l.Gone)); more > 0 {
+			if more := l.Applied - int64(len(l.Gone)); more > 0 && len(l.Gone) > 0 {
 				fmt.Fprintf(b, "  and %s more\n", number(more))
 			}
 		}

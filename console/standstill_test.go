@@ -77,6 +77,8 @@ func TestCheckNamesWhatIsHeldBack(t *testing.T) {
 unknown: nothing differs as of the checkpoint, which does not move: what the primary has written since is not on the standby
 compared as of the primary's revision 7 and the standby's 9, 0.0 s
 
+3 machines.cluster.x-k8s.io gone before it stopped: the standby has them no more
+
 997 machines.cluster.x-k8s.io held back: the primary deletes them, the standby still has them
   Machine prod/m-000  /registry/cluster.x-k8s.io/machines/prod/m-000
   Machine prod/m-001  /registry/cluster.x-k8s.io/machines/prod/m-001

@@ -104,13 +104,14 @@ func (c census) lossOf(ctx context.Context, resource string, keys map[string]kv.
 	stands := map[string]bool{} // and whether that is no loss
 	err = c.each(ctx, resource, "", func(p kv.Pair, o scope.Object) {
 		_, ours := keys[p.Key]
+		accepted := c.answer.has(p.Key, o.Meta.UID) // as good as gone
 		if ours {
-			stands[p.Key] = o.Meta.Deleting || c.answer.has(p.Key, o.Meta.UID)
+			stands[p.Key] = o.Meta.Deleting || accepted
 			if all != nil && !stands[p.Key] {
 				*all = append(*all, shownAs(p.Key, o.Meta.UID))
 			}
 		}
-		if ours || c.had(p) {
+		if (ours || c.had(p)) && !accepted {
 			loss.Of++
 		}
 	})

@@ -19,25 +19,30 @@ func (c census) trips(ctx context.Context, trip role.Trip, gone tolls, checkpoin
 			delete(gone, resource)
 		}
 	}
-	for _, t := range gone {
-		for _, revision := range t.keys {
-			trip.Through = max(trip.Through, revision)
-		}
-	}
-	if err := c.addDependents(ctx, gone); err != nil {
+	hang, err := c.dependents(ctx, gone)
+	if err != nil {
 		return err
 	}
 	var all shown
-	var losses []role.Loss
-	for resource, t := range gone {
-		loss, _, err := c.lossOf(ctx, resource, t.keys, checkpoint, &all)
-		if err != nil {
-			return err
+	weigh := func(t tolls) (losses []role.Loss, err error) {
+		for resource, one := range t {
+			loss, _, err := c.lossOf(ctx, resource, one.keys, checkpoint, &all)
+			if err != nil {
+				return nil, err
+			}
+			loss.Whole = one.whole
+			if loss.Deleted > 0 {
+				losses = append(losses, loss)
+			}
 		}
-		loss.Whole = t.whole
-		if loss.Deleted > 0 {
-			losses = append(losses, loss)
-		}
+		return losses, nil
+	}
+	losses, err := weigh(gone)
+	if err != nil {
+		return err
+	}
+	if trip.Along, err = weigh(hang); err != nil {
+		return err
 	}
 	trip.Losses = c.limits.worst(losses)
 	for _, l := range losses {
@@ -58,10 +63,11 @@ const later = everything
 // depth is over how many steps dependents are looked for: Cluster API's trees have four.
 const depth = 12
 
-// addDependents adds to what is gone the objects of the standby all of whose owners
-// are, over any number of steps: the primary's garbage collector deletes them next.
-// An owner reference does not leave its namespace.
-func (c census) addDependents(ctx context.Context, gone tolls) error {
+// dependents are the objects of the standby all of whose owners are gone, over any
+// number of steps: the primary's garbage collector deletes them next. An owner
+// reference does not leave its namespace.
+func (c census) dependents(ctx context.Context, gone tolls) (tolls, error) {
+	hang := tolls{}
 	uids, namespaces := map[string]bool{}, map[string]bool{}
 	note := func(key, uid string) {
 		uids[uid] = true
@@ -75,12 +81,12 @@ func (c census) addDependents(ctx context.Context, gone tolls) error {
 			}
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	resources, err := c.resources(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for range depth {
 		found := false
@@ -104,18 +110,18 @@ func (c census) addDependents(ctx context.Context, gone tolls) error {
 					}
 					found = true
 					note(p.Key, o.Meta.UID)
-					gone.of(resource).keys[p.Key] = later
+					hang.of(resource).keys[p.Key] = later
 				})
 				if err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 		if !found {
-			return nil
+			break
 		}
 	}
-	return nil
+	return hang, nil
 }
 
 // namespacesApart is how many namespaces are read one by one.

@@ -134,7 +134,7 @@ func TestAcceptanceEndsInAResyncToo(t *testing.T) {
 			}
 			compact(t, p.primary.Client(), at)
 			_, err := p.new(t).Once(t.Context())
-			mustTripOn(t, err, "400 of 1,000 "+teamMachines)
+			mustTripOn(t, err, "400 of 600 "+teamMachines)
 			if n := count(t, p.standby.Client(), machineDir); n != 1000 {
 				t.Errorf("%d Machines are left", n)
 			}

@@ -99,6 +99,8 @@ func (t *Trip) Shorten(bytes int) {
 			}
 		}
 	}
+	// The short ones first: what they do not need is the others'.
+	slices.SortStableFunc(lists, func(a, b *[]string) int { return len(*a) - len(*b) })
 	for i, list := range lists {
 		room := bytes / (len(lists) - i)
 		keys := *list
