@@ -128,9 +128,10 @@ func (d *daemon) trip(s replica.State) *role.Trip {
 	return d.recorded
 }
 
-// release is what was released and nobody has answered for, in the same way.
+// release is what was released and nobody has answered for. What is recorded counts
+// whatever the replica is at: nobody replicates past it.
 func (d *daemon) release(s replica.State) *role.Release {
-	if s.Release != nil || s.Phase != replica.Connecting {
+	if s.Release != nil {
 		return s.Release
 	}
 	d.mu.Lock()
