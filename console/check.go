@@ -43,10 +43,14 @@ type Check struct {
 	Differing       Keys        `json:"differing"`
 	Undecodable     Keys        `json:"undecodable"`
 	Conflict        Keys        `json:"conflict"` // the standby has an object of its own there, which stays until somebody decides
+	// OtherVersion are objects that the sides store in two versions of the API, and
+	// that nobody here can compare: no difference, and not known to be equal.
+	OtherVersion Keys `json:"otherVersion"`
 	// ByResource counts the differing keys, the unlisted as well, by resource and
 	// kind; not in a live answer.
 	ByResource map[string]map[string]int64 `json:"byResource,omitempty"`
-	// Why says what is wrong with the undecodable keys that are listed.
+	// Why says what is wrong with the undecodable keys that are listed, and in which
+	// versions those of another one are stored.
 	Why map[string]string `json:"why,omitempty"`
 	// Fields says for the differing keys that are listed in which fields, the primary's
 	// value first: "spec.replicas: 3 → 1". Of a Secret without values. Not in a live answer.
@@ -79,6 +83,7 @@ type Summary struct {
 	Differing       int64       `json:"differing"`
 	Undecodable     int64       `json:"undecodable"`
 	Conflict        int64       `json:"conflict"`
+	OtherVersion    int64       `json:"otherVersion,omitempty"`
 	Opaque          int64       `json:"opaque"`
 	TookSeconds     float64     `json:"tookSeconds"`
 }
@@ -88,7 +93,7 @@ func (c Check) Summary() *Summary {
 	return &Summary{
 		Verdict: c.Verdict, Reason: c.Reason, Time: c.Time, SourceRevision: c.SourceRevision, StandbyRevision: c.StandbyRevision,
 		Compared: c.Compared, Missed: c.Missed.Count, Surplus: c.Surplus.Count, Differing: c.Differing.Count,
-		Undecodable: c.Undecodable.Count, Conflict: c.Conflict.Count, Opaque: c.Opaque, TookSeconds: c.TookSeconds,
+		Undecodable: c.Undecodable.Count, Conflict: c.Conflict.Count, OtherVersion: c.OtherVersion.Count, Opaque: c.Opaque, TookSeconds: c.TookSeconds,
 	}
 }
 
@@ -141,6 +146,8 @@ func (c Check) next() string {
 		return "understudy repair shows what would be written; understudy repair --apply writes it"
 	case c.Undecodable.Count > 0:
 		return "compare both sides' encryption in the configuration with what their API servers run with; a torn value is written again by: understudy repair --apply"
+	case c.OtherVersion.Count > 0:
+		return c.rewrite()
 	case c.Verdict == Unknown:
 		return "understudy status"
 	}
@@ -234,6 +241,7 @@ func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 		{c.Differing, "differing", "the primary's value → the standby's"},
 		{c.Undecodable, "undecodable", "a value cannot be read"},
 		{c.Conflict, "conflict", "the standby has an object of its own there, which stays; the primary's is not replicated"},
+		{c.OtherVersion, "other version", "stored in another version of the API on each side, and not compared"},
 	} {
 		if kind.Count == 0 {
 			continue
@@ -259,7 +267,7 @@ func (c Check) writeKeys(b *strings.Builder, describe Describe) {
 			fmt.Fprintf(b, "  and %s more; --limit 0 lists them all\n", number(more))
 		}
 	}
-	if c.Summary().Differences()+c.Conflict.Count > 0 {
+	if c.Summary().Differences()+c.Conflict.Count+c.OtherVersion.Count > 0 {
 		b.WriteString("\n")
 	}
 }

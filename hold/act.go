@@ -31,6 +31,8 @@ type Outcome struct {
 type Left struct {
 	Key string `json:"key"`
 	Why string `json:"why"`
+
+	through bool // ReleaseThrough may do it
 }
 
 // Hand is who releases, and what they knew of the primary then.
@@ -224,7 +226,7 @@ func (a *act) some(ctx context.Context, keys []string, limits sink.Limits) error
 			w := a.decide(a.view, key, records[key], objects[key])
 			switch {
 			case w.leave != "":
-				result.Left = append(result.Left, Left{key, w.leave})
+				result.Left = append(result.Left, Left{key, w.leave, w.through})
 				continue
 			case w.value == nil:
 				result.Already++
@@ -265,7 +267,7 @@ func (a *act) some(ctx context.Context, keys []string, limits sink.Limits) error
 		}
 		done, err := a.commit(ctx, compares, ops)
 		if errors.Is(err, rpctypes.ErrRequestTooLarge) && len(keys) == 1 {
-			a.out.Left = append(a.out.Left, Left{keys[0], "is too large to be written with its original: raise --max-request-bytes of the standby's etcd"})
+			a.out.Left = append(a.out.Left, Left{Key: keys[0], Why: "is too large to be written with its original: raise --max-request-bytes of the standby's etcd"})
 			return nil
 		}
 		if err != nil {

@@ -1,7 +1,6 @@
 package hold
 
 import (
-	"bytes"
 	"encoding/json"
 	"time"
 
@@ -29,8 +28,11 @@ func judge(view *scope.View, gr string, original []byte, record, object *kv.Pair
 	if err != nil {
 		return Unreadable, err
 	}
-	if bytes.Equal(now, held) || view.Locals.Equal(gr, held, now, true) {
+	switch view.Locals.Compare(gr, held, now, true) {
+	case scope.Equal:
 		return Held, nil
+	case scope.OtherVersion:
+		return OtherVersion, nil
 	}
 	return Changed, nil
 }
@@ -42,6 +44,8 @@ type write struct {
 	record []byte // to put; nil: delete it
 	keep   bool   // leave the record as it is
 	leave  string // why nothing is done although something should be
+	// through: what is left may be released through the standby's API server.
+	through bool
 }
 
 // release decides about one object that stands in records: its original goes
@@ -55,6 +59,9 @@ func release(view *scope.View, key string, record, object *kv.Pair) write {
 	case Held:
 	case Changed:
 		return write{leave: "changed on the standby since it was held"}
+	case OtherVersion:
+		return write{through: true, leave: "stored in another version of the API on the standby than its original (" + item.meta.APIVersion +
+			"), and only its API server can tell whether it was changed: set standby.kubeconfig, then again"}
 	case Gone:
 		return write{leave: "deleted on the standby since it was held"}
 	default:

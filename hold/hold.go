@@ -38,7 +38,10 @@ const (
 	Gone       State = "gone"       // somebody has deleted it on the standby
 	Unreadable State = "unreadable" // nothing can be said
 	Released   State = "released"   // its original is back
-	AtZero     State = "at zero"    // a workload that wants no Pod
+	// OtherVersion: the standby's API server has stored it in another version of the
+	// API, and whether it was changed besides only that can tell.
+	OtherVersion State = "other version"
+	AtZero       State = "at zero" // a workload that wants no Pod
 )
 
 // Item is one held object, or rather the record of its original.
@@ -182,6 +185,9 @@ func newItem(view *scope.View, record, object *kv.Pair) Item {
 	item.State, err = judge(view, parsed.GroupResource(), original, record, object)
 	if err != nil {
 		item.Why = err.Error()
+	}
+	if item.State == OtherVersion {
+		item.Why = "the standby's API server has stored it in another version than " + item.meta.APIVersion + ": a release goes through that API server"
 	}
 	return item
 }

@@ -181,7 +181,7 @@ func ReleaseWorkloads(ctx context.Context, standby *clientv3.Client, api *kube.A
 	for _, w := range workloads {
 		scaled, err := scaleBack(ctx, api, w)
 		if err != nil {
-			out.Left = append(out.Left, Left{w.key(), err.Error()})
+			out.Left = append(out.Left, Left{Key: w.key(), Why: err.Error()})
 			continue
 		}
 		unchanged := clientv3.Compare(clientv3.ModRevision(w.key()), "=", int64(w.revision))
@@ -191,7 +191,7 @@ func ReleaseWorkloads(ctx context.Context, standby *clientv3.Client, api *kube.A
 		}
 		switch {
 		case !resp.Succeeded:
-			out.Left = append(out.Left, Left{w.key(), "it was held again meanwhile"})
+			out.Left = append(out.Left, Left{Key: w.key(), Why: "it was held again meanwhile"})
 		case scaled:
 			out.Done++
 		default:

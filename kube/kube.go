@@ -99,6 +99,10 @@ func (a *API) get(ctx context.Context, path string) (*http.Response, error) {
 		if json.Unmarshal(body, &status) == nil && status.Kind == "Status" {
 			return nil, fmt.Errorf("GET %s: %w", path, &apierrors.StatusError{ErrStatus: status})
 		}
+		if resp.StatusCode == http.StatusNotFound { // not even the group is served
+			status = metav1.Status{Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound, Message: resp.Status}
+			return nil, fmt.Errorf("GET %s: %w", path, &apierrors.StatusError{ErrStatus: status})
+		}
 		return nil, fmt.Errorf("GET %s: %s", path, resp.Status)
 	}
 	return resp, nil

@@ -61,33 +61,42 @@ func (a *API) Scale(ctx context.Context, d Deployment, replicas int32) (Deployme
 		return d, err
 	}
 	path := deploymentPath(d.Namespace, d.Name)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, strings.TrimSuffix(a.base.String(), "/")+path+"?fieldManager=understudy", bytes.NewReader(body))
+	answer, err := a.patch(ctx, path, body)
 	if err != nil {
 		return d, err
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Content-Type", "application/merge-patch+json")
-	resp, err := a.client.Do(req)
-	if err != nil {
-		return d, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, largest))
-	if err != nil {
-		return d, fmt.Errorf("PATCH %s: %w", path, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var status metav1.Status
-		if json.Unmarshal(answer, &status) == nil && status.Kind == "Status" {
-			return d, fmt.Errorf("PATCH %s: %w", path, &apierrors.StatusError{ErrStatus: status})
-		}
-		return d, fmt.Errorf("PATCH %s: %s", path, resp.Status)
 	}
 	var now deployment
 	if err := json.Unmarshal(answer, &now); err != nil {
 		return d, fmt.Errorf("PATCH %s: %w", path, err)
 	}
 	return now.short(), nil
+}
+
+// patch lays a merge patch over an object, and gives the object as it is then.
+func (a *API) patch(ctx context.Context, path string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, strings.TrimSuffix(a.base.String(), "/")+path+"?fieldManager=understudy", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Content-Type", "application/merge-patch+json")
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, largest))
+	if err != nil {
+		return nil, fmt.Errorf("PATCH %s: %w", path, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var status metav1.Status
+		if json.Unmarshal(answer, &status) == nil && status.Kind == "Status" {
+			return nil, fmt.Errorf("PATCH %s: %w", path, &apierrors.StatusError{ErrStatus: status})
+		}
+		return nil, fmt.Errorf("PATCH %s: %s", path, resp.Status)
+	}
+	return answer, nil
 }
 
 func deploymentPath(namespace, name string) string {

@@ -17,6 +17,17 @@ import (
 // not heard of, or fields that a newer Kubernetes has added.
 var ErrNotEditable = errors.New("object cannot be edited without loss")
 
+// UnknownVersionError says of a built-in object in which version it is stored, where
+// that is none that Kubernetes' API types still have, or have yet. It is an
+// ErrNotEditable.
+type UnknownVersionError struct{ Version, Kind string }
+
+func (e *UnknownVersionError) Error() string {
+	return fmt.Sprintf("it is stored as %s %s, a version that this version of understudy does not know", e.Version, e.Kind)
+}
+
+func (e *UnknownVersionError) Is(target error) bool { return target == ErrNotEditable }
+
 // Fields is an object as JSON has it: numbers are int64 or float64.
 type Fields map[string]any
 
@@ -97,6 +108,12 @@ func WriteKnownFields(fields Fields, like []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// Lossless reports whether the Go type of a protobuf object knows all that is in it.
+// Objects in other encodings need none.
+func Lossless(value []byte) bool {
+	return !bytes.HasPrefix(value, protobufMagic) || lossless(value) == nil
+}
+
 // lossless reports an error where a protobuf object has more in it than its Go
 // type knows.
 func lossless(value []byte) error {
@@ -118,7 +135,11 @@ func readTyped(value []byte) (runtime.Object, error) {
 	object, _, err := builtinCodec.Decode(value, nil, nil)
 	switch {
 	case runtime.IsNotRegisteredError(err):
-		return nil, fmt.Errorf("%w: %w", ErrNotEditable, err)
+		meta, err := ReadMeta(value)
+		if err != nil {
+			return nil, err
+		}
+		return nil, &UnknownVersionError{meta.APIVersion, meta.Kind}
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUndecodable, err)
 	}

@@ -91,7 +91,7 @@ func (j *copyJob) visit(ctx context.Context, p, s *kv.Pair, t judged, known surp
 		j.report(j.now())
 	}
 	if t.wantErr != nil {
-		return unreadable(p.Key, t.wantErr)
+		return unreadable(j.view, p.Key, t.wantErr)
 	}
 	want := t.want
 	gr := j.table.count(p.Key, want.Object, t.worth)
@@ -143,7 +143,7 @@ func (j *copyJob) visit(ctx context.Context, p, s *kv.Pair, t judged, known surp
 		}
 		var err error
 		if value, _, err = j.view.Keep(p.Key, value, own); err != nil {
-			return unreadable(p.Key, err)
+			return unreadable(j.view, p.Key, err)
 		}
 	}
 	it := newItem(p.Key, value, gr, want.Meta)

@@ -100,7 +100,7 @@ func (j *copyJob) readAgain(ctx context.Context, txn []item) (map[string]scope.W
 			want.Value, _, err = j.view.Keep(p.Key, want.Value, own[p.Key])
 		}
 		if err != nil {
-			return nil, unreadable(p.Key, err)
+			return nil, unreadable(j.view, p.Key, err)
 		}
 		values[p.Key] = want
 	}

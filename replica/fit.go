@@ -157,7 +157,7 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 			}
 		case object.own != (scope.Own{}):
 			if c.Value, f.own[c.Key], err = s.view.Keep(c.Key, c.Value, object.own); err != nil {
-				return fitted{}, unreadable(c.Key, err)
+				return fitted{}, unreadable(s.view, c.Key, err)
 			}
 		default:
 			f.own[c.Key] = s.view.Own(c.Key, c.Value)

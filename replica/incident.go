@@ -164,8 +164,8 @@ func incident(view *scope.View, w Write, was []byte, existed, known, own bool) I
 	case own:
 		i.What = Created
 		i.By = lastManager(old, now)
-	case existed && oldErr == nil && nowErr == nil && view.Same(w.Key, old, now, was, w.value):
-		return Incident{}
+	case existed && oldErr == nil && nowErr == nil && view.Compare(w.Key, old, now, was, w.value) != scope.Different:
+		return Incident{} // or the check says that nobody can compare it
 	case existed && now.Meta.Deleting && !old.Meta.Deleting:
 		i.What, i.Marked = Deleted, true
 		i.By = collector(old.Meta)
@@ -200,7 +200,7 @@ func (s *session) differs(ctx context.Context, w Write) (bool, error) {
 		return false, nil //nolint:nilerr // what cannot be read is the stream's business
 	}
 	have, err := s.View.InStandby(w.Key, w.value)
-	return err != nil || !s.View.Same(w.Key, want, have, primary[0].Value, w.value), nil
+	return err != nil || s.View.Compare(w.Key, want, have, primary[0].Value, w.value) == scope.Different, nil
 }
 
 // describe names the object.

@@ -219,7 +219,7 @@ func (l *scene) verdict(view *scope.View, what Drifted, checkpoint kv.Revision) 
 		return overtaken
 	case what == Deleted && l.dying:
 		return waits
-	case what == Changed && view.Same(l.have.Key, l.want.Object, have, l.want.Value, l.have.Value):
+	case what == Changed && view.Compare(l.have.Key, l.want.Object, have, l.want.Value, l.have.Value) != scope.Different:
 		return overtaken
 	}
 	return repair

@@ -102,7 +102,7 @@ func (f *foretold) judge(p, s *kv.Pair) (t judged) {
 
 func (f *foretold) visit(p, s *kv.Pair, t judged) error {
 	if t.wantErr != nil {
-		return unreadable(p.Key, t.wantErr)
+		return unreadable(f.view, p.Key, t.wantErr)
 	}
 	note := func(what, key, uid string) { f.out.Effects = append(f.out.Effects, Effect{what, key, uid}) }
 	switch {

@@ -31,7 +31,7 @@ func refuseSealed(ctx context.Context, primary *clientv3.Client, view *scope.Vie
 			}
 			if len(resp.Kvs) > 0 {
 				if _, err := view.Want(key, resp.Kvs[0].Value); registry.SealedWith(resp.Kvs[0].Value) != "" && err != nil {
-					return unreadable(key, err)
+					return unreadable(view, key, err)
 				}
 			}
 		}

@@ -110,7 +110,7 @@ func (s *stream) wanted(ctx context.Context, changes []kv.Change) ([]kv.Change, 
 		}
 		want, err := sights[i].want, sights[i].err
 		if err != nil {
-			return wholeBefore(out, c.Revision), unreadable(c.Key, fmt.Errorf("revision %d: %w", c.Revision, err))
+			return wholeBefore(out, c.Revision), unreadable(s.view, c.Key, fmt.Errorf("revision %d: %w", c.Revision, err))
 		}
 		if !want.In {
 			left, err := s.leftScope(ctx, c)
@@ -219,7 +219,7 @@ func (s *stream) wasIn(ctx context.Context, c kv.Change) (bool, error) {
 	}
 	object, err := s.view.InPrimary(c.Key, before[0].Value)
 	if err != nil {
-		return false, unreadable(c.Key, err)
+		return false, unreadable(s.view, c.Key, err)
 	}
 	return object.In, nil
 }

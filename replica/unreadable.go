@@ -24,7 +24,7 @@ const giveEncryption = "set primary.encryption and standby.encryption to the fil
 
 // unreadable gives such a value its remedy. Nothing is skipped: replication
 // stops before it.
-func unreadable(key string, err error) error {
+func unreadable(view *scope.View, key string, err error) error {
 	e := &remedy.Error{Op: "read the primary's object", Err: &unreadableError{key, err}}
 	switch {
 	case errors.Is(err, scope.ErrSealed):
@@ -36,11 +36,29 @@ func unreadable(key string, err error) error {
 	case isKeyProblem(err):
 		e.Code = remedy.Auth
 		e.Remedy = "set primary.encryption and standby.encryption to the EncryptionConfiguration files that the API servers use now; nothing was skipped"
+	case errors.Is(err, registry.ErrNotEditable):
+		e.Code = remedy.Refused
+		e.Remedy = "the object is in order, but old or new; at the primary, its API server stores it anew in its version of today: " + rewriteOnPrimary(view, key) +
+			"; nothing was skipped"
 	default:
 		e.Code = remedy.Failed
 		e.Remedy = "the value is damaged on the primary as well: repair or delete the object there, or exclude it (sync.exclude: [{keys: […]}]); nothing was skipped"
 	}
 	return e
+}
+
+// rewriteOnPrimary is the command that has the primary's API server store an object
+// anew, in the version in which it stores objects today.
+func rewriteOnPrimary(view *scope.View, key string) string {
+	k, ok := view.Scope.Parse(key)
+	if !ok {
+		return "kubectl replace"
+	}
+	command := "kubectl get " + k.GroupResource()
+	if k.Namespace != "" {
+		command += " -n " + k.Namespace
+	}
+	return command + " " + k.Name + " -o json | kubectl replace -f -"
 }
 
 // unreadableThere is for a value that the standby encrypted with a key which

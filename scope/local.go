@@ -1,10 +1,10 @@
 package scope
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,10 +39,7 @@ type localField struct {
 }
 
 // defaultLocals: what the standby's own controllers write for objects that are
-// held there, and what names the cluster's own webhook.
-//
-// A volume and its claim come one after the other, and the controller that binds
-// them says of the first that it has lost the second, until that is there.
+// held there, and what names the cluster's own webhook. Most of it is status.
 //
 // The controller that aggregates ClusterRoles comes to the same rules on both
 // sides, but each at its own time.
@@ -52,37 +49,9 @@ type localField struct {
 // sigs.k8s.io/cluster-api). Objects of before its v1beta2 have the condition
 // under status.v1beta2.
 //
-// When a CronJob has run last, and how much of a Job has been done, are the
-// primary's to say, or it would be done again on release. The rest of the status
-// their controllers write also while they are suspended (syncCronJob and
-// syncJob in pkg/controller of k8s.io/kubernetes). See also endedJob.
-//
 // API servers store definitions as v1beta1, the shorter one (the codec in
 // pkg/cmd/server/options of k8s.io/apiextensions-apiserver).
-var defaultLocals = []Local{
-	{
-		Resources: []string{"deployments.apps", "statefulsets.apps", "daemonsets.apps", "replicasets.apps", "replicationcontrollers",
-			"poddisruptionbudgets.policy", "horizontalpodautoscalers.autoscaling", "resourcequotas"},
-		Fields: []string{"/status", "/metadata/managedFields/subresource=status", "/metadata/annotations/deployment.kubernetes.io~1revision"},
-	},
-	{
-		Resources: []string{"persistentvolumes"},
-		Fields: []string{"/status/phase", "/status/lastPhaseTransitionTime", "/status/message", "/status/reason",
-			"/metadata/managedFields/subresource=status"},
-	},
-	{
-		Resources: []string{"persistentvolumeclaims"},
-		Fields:    []string{"/status/phase", "/metadata/managedFields/subresource=status"},
-	},
-	{
-		Resources: []string{"jobs.batch"},
-		Fields: []string{"/status/active", "/status/conditions", "/status/ready", "/status/startTime", "/status/terminating",
-			"/status/uncountedTerminatedPods", "/metadata/managedFields/subresource=status"},
-	},
-	{
-		Resources: []string{"cronjobs.batch"},
-		Fields:    []string{"/status/active", "/status/lastSuccessfulTime", "/metadata/managedFields/subresource=status"},
-	},
+var defaultLocals = append(statusLocals(), []Local{
 	{
 		Resources: []string{"customresourcedefinitions.apiextensions.k8s.io"},
 		Fields:    []string{"/spec/conversion/webhookClientConfig/caBundle", "/spec/conversion/webhook/clientConfig/caBundle"},
@@ -93,9 +62,9 @@ var defaultLocals = []Local{
 	},
 	{
 		Resources: []string{"*.cluster.x-k8s.io"},
-		Fields:    []string{"/status/conditions/type=Paused", "/status/v1beta2/conditions/type=Paused", "/metadata/managedFields/subresource=status"},
+		Fields:    []string{"/status/conditions/type=Paused", "/status/v1beta2/conditions/type=Paused", statusManagers},
 	},
-}
+}...)
 
 // DefaultLocals are the local fields of a profile. The profile everything has
 // none: no controller of the standby writes anything there.
@@ -235,12 +204,13 @@ func (l *Locals) Concerns(groupResource string) bool {
 // Own is what an object has in its local fields. The zero Own is that of an
 // object that does not exist or cannot be read.
 type Own struct {
-	parts string // as JSON
-	uid   string // of the object
+	parts   string // as JSON
+	uid     string // of the object
+	version string // of the API, in which the parts are
 }
 
 // Size is how many bytes it takes.
-func (o Own) Size() int { return len(o.parts) + len(o.uid) }
+func (o Own) Size() int { return len(o.parts) + len(o.uid) + len(o.version) }
 
 // Own reads an object's local fields.
 func (l *Locals) Own(groupResource string, object []byte) (Own, error) {
@@ -264,7 +234,7 @@ func own(object []byte, paths []registry.Path) (Own, error) {
 	if err != nil {
 		return Own{}, err
 	}
-	return Own{string(raw), meta.UID}, nil
+	return Own{string(raw), meta.UID, meta.APIVersion}, nil
 }
 
 // Said is of the local fields only what controllers said of the object. The others
@@ -279,7 +249,7 @@ func (o Own) Said() Own {
 	if err != nil {
 		return o
 	}
-	return Own{string(raw), o.uid}
+	return Own{string(raw), o.uid, o.version}
 }
 
 // Keep gives want with the local fields that the standby's object has, and what
@@ -289,6 +259,10 @@ func (o Own) Said() Own {
 // What controllers say of an object, its status and metadata, is said of that
 // object, and of no other one under its name. Other local fields are the
 // cluster's, and stay with the name.
+//
+// An object that the standby has stored in another version of the API keeps its
+// status and metadata where they have one shape in both; else they are the primary's.
+// So are they where this version of Understudy does not know that of the object.
 func (l *Locals) Keep(groupResource string, want []byte, standby Own) ([]byte, Own, error) {
 	return l.keep(groupResource, want, standby, false)
 }
@@ -306,7 +280,10 @@ func (l *Locals) keep(groupResource string, want []byte, standby Own, primarysSt
 		return nil, Own{}, err
 	}
 	primary, err := own(want, paths)
-	if err != nil {
+	switch {
+	case errors.Is(err, registry.ErrNotEditable):
+		return want, Own{}, nil
+	case err != nil:
 		return nil, Own{}, err
 	}
 	if standby == (Own{}) || primary == standby {
@@ -324,7 +301,7 @@ func (l *Locals) keep(groupResource string, want []byte, standby Own, primarysSt
 	if primarysStatus || endedJob(groupResource, object) {
 		kept = apartFrom(kept, "status")
 	}
-	if primary.uid != standby.uid {
+	if primary.uid != standby.uid || primary.version != standby.version && !registry.Converts(groupResource) {
 		kept = apartFrom(kept, "status", "metadata")
 	}
 	if len(kept) == 0 {
@@ -411,41 +388,4 @@ func labelJob(groupResource string, object registry.Fields) {
 // apartFrom leaves out the paths that begin with one of some fields.
 func apartFrom(paths []registry.Path, fields ...string) []registry.Path {
 	return slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool { return slices.Contains(fields, p[0]) })
-}
-
-// Equal reports whether the object that the primary wants, a, and the standby's, b,
-// are equal apart from their local fields.
-//
-// A held object has lost the fields that this version does not know, and the
-// standby's API server may have set them anew or stored it in another encoding:
-// what is known of it counts, since the original beside it is whole.
-func (l *Locals) Equal(groupResource string, a, b []byte, held bool) bool {
-	if bytes.Equal(a, b) {
-		return true
-	}
-	if !held && !l.Concerns(groupResource) {
-		return false
-	}
-	paths, err := l.paths(groupResource, a)
-	if err != nil {
-		return false
-	}
-	left, errA := registry.ReadFields(a)
-	right, errB := registry.ReadFields(b)
-	if errA != nil || errB != nil {
-		return false
-	}
-	if endedJob(groupResource, left) {
-		paths = apartFrom(paths, "status")
-	}
-	labelJob(groupResource, left)
-	labelJob(groupResource, right)
-	paths = slices.DeleteFunc(slices.Clone(paths), func(p registry.Path) bool { return !saidOfObject(p) && !hasPlace(right, left, p) })
-	write, like := registry.WriteFields, b
-	if held {
-		write, like = registry.WriteKnownFields, a
-	}
-	x, errX := write(registry.ReplaceParts(left, nil, paths), a)
-	y, errY := write(registry.ReplaceParts(right, nil, paths), like)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
 }

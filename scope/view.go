@@ -295,19 +295,33 @@ func (v *View) read(key string, parsed registry.Key, verdict Verdict, plain []by
 	return Object{In: verdict == In && !orphaned, Orphaned: orphaned, Meta: meta, Plain: plain}, nil
 }
 
-// Same reports whether two objects of one key, one from each side, are the
-// same object apart from holds, references to owners out of scope and local
-// fields. Encrypted values are compared decrypted, since encrypting the same
-// object twice gives different bytes.
+// Same reports whether Compare finds two objects equal.
 func (v *View) Same(key string, primary, standby Object, storedPrimary, storedStandby []byte) bool {
+	return v.Compare(key, primary, standby, storedPrimary, storedStandby) == Equal
+}
+
+// Compare says how two objects of one key, one from each side, compare apart from
+// holds, references to owners out of scope and local fields. Encrypted values are
+// compared decrypted, since encrypting the same object twice gives different bytes.
+func (v *View) Compare(key string, primary, standby Object, storedPrimary, storedStandby []byte) Likeness {
 	if primary.Opaque || standby.Opaque {
-		return bytes.Equal(storedPrimary, storedStandby)
+		return likeness(bytes.Equal(storedPrimary, storedStandby))
 	}
 	if bytes.Equal(primary.Plain, standby.Plain) {
-		return true
+		return Equal
 	}
 	parsed, ok := v.Scope.Parse(key)
-	return ok && v.Locals.Equal(parsed.GroupResource(), primary.Plain, standby.Plain, primary.Original != nil)
+	if !ok {
+		return Different
+	}
+	return v.Locals.Compare(parsed.GroupResource(), primary.Plain, standby.Plain, primary.Original != nil)
+}
+
+func likeness(same bool) Likeness {
+	if same {
+		return Equal
+	}
+	return Different
 }
 
 // Range is the range of keys, [begin, end), that a cluster is read in.

@@ -83,7 +83,7 @@ func (a *Account) Check(ctx context.Context, sides Sides, view *scope.View, opts
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.checking = false
-	if err == nil && report.Verdict != Unknown && a.voided == voided {
+	if err == nil && report.Complete() && a.voided == voided {
 		a.rebase(report)
 	}
 	a.own = nil
@@ -105,8 +105,9 @@ func (a *Account) rebase(r Report) {
 		}
 	}
 	a.unnamed = map[Kind]int64{}
+	r.Reason, r.Hint = "", ""     // the entries say it
 	lost := len(a.own) >= maxOpen // not all own writes since are known
-	for _, kind := range Kinds {
+	for _, kind := range allKinds {
 		keys := r.Of(kind)
 		a.unnamed[kind] = keys.Count - int64(len(keys.Keys))
 		for _, key := range keys.Keys {
@@ -201,7 +202,7 @@ func (a *Account) Report(limit int) Report {
 	r = a.base
 	r.Why, r.ByResource = nil, nil
 	r.Pending = int64(len(a.open))
-	for _, kind := range Kinds {
+	for _, kind := range allKinds {
 		*r.Of(kind) = Keys{Count: a.unnamed[kind], Keys: []string{}}
 	}
 	for _, key := range slices.Sorted(maps.Keys(a.entries)) {
@@ -220,6 +221,7 @@ func (a *Account) Report(limit int) Report {
 		}
 	default:
 		r.Verdict = Consistent
+		r.doubt()
 	}
 	return r
 }

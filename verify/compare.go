@@ -89,13 +89,32 @@ func compareWith(view *scope.View, records scope.Records, object scope.Object, p
 		return finding{kind: Surplus}
 	case view.Conflicts(primary.Key, object, other):
 		return finding{kind: Conflict}
-	case !other.In, !view.Same(primary.Key, object, other, primary.Value, standby.Value):
+	case !other.In:
 		return finding{kind: Differing}
+	}
+	switch view.Compare(primary.Key, object, other, primary.Value, standby.Value) {
+	case scope.Different:
+		return finding{kind: Differing}
+	case scope.OtherVersion:
+		if !records.Fit(primary.Key, object) {
+			return finding{kind: Differing}
+		}
+		return finding{kind: OtherVersion, why: versionsOf(object, other)}
+	}
+	switch {
 	case !records.Fit(primary.Key, object):
 		// It stands as it should, but a release would bring back another one.
 		return finding{kind: Differing}
 	}
 	return finding{}
+}
+
+// versionsOf says how an object is stored on the two sides.
+func versionsOf(primary, standby scope.Object) error {
+	if primary.Meta.APIVersion == standby.Meta.APIVersion {
+		return fmt.Errorf("stored as %s on both sides, which this version of understudy does not know", primary.Meta.APIVersion)
+	}
+	return fmt.Errorf("stored as %s on the primary, as %s on the standby", primary.Meta.APIVersion, standby.Meta.APIVersion)
 }
 
 // readable proves that the standby can read a value that has the same bytes on

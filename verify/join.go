@@ -15,6 +15,7 @@ func join(ctx context.Context, primary, standby kv.Stream, view *scope.View, rep
 	table := tally{view: view, of: report.Scope}
 	seen := int64(0)
 	err := kv.JoinAhead(ctx, func() {}, primary, standby, judge, func(p, s *kv.Pair, found finding) error {
+		found = opts.served.settle(ctx, p, s, found)
 		if seen++; opts.Progress != nil && seen%progressEvery == 0 {
 			opts.Progress(seen)
 		}

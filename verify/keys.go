@@ -35,6 +35,7 @@ func Key(ctx context.Context, sides Sides, view *scope.View, key string, primary
 // CompareKeys is Key for several keys at once. The results come in the order of keys.
 func CompareKeys(ctx context.Context, sides Sides, view *scope.View, keys []string, primary, standby kv.Revision) ([]Result, error) {
 	results := make([]Result, 0, len(keys))
+	served := asking{served: sides.Served, view: view}
 	for chunk := range slices.Chunk(keys, keysAtOnce) {
 		onPrimary, err := read(ctx, sides.Primary, chunk, primary)
 		if err != nil {
@@ -52,7 +53,7 @@ func CompareKeys(ctx context.Context, sides Sides, view *scope.View, keys []stri
 			p, s := onPrimary[key], onStandby[key]
 			r := Result{Key: key}
 			if p != nil || s != nil {
-				found := compare(view, records, p, s)
+				found := served.settle(ctx, p, s, compare(view, records, p, s))
 				r.Kind, r.Why = found.kind, found.why
 			}
 			results = append(results, r)

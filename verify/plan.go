@@ -67,6 +67,9 @@ func MakePlan(ctx context.Context, sides Sides, view *scope.View, report Report)
 	for _, key := range report.Conflict.Keys {
 		plan.Steps = append(plan.Steps, Step{Key: key, Kind: Conflict, Leave: ownStays})
 	}
+	for _, key := range report.OtherVersion.Keys {
+		plan.Steps = append(plan.Steps, Step{Key: key, Kind: OtherVersion, Leave: "it is stored in another version of the API on each side, and may be equal: understudy check says what to do"})
+	}
 	return plan, nil
 }
 

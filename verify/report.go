@@ -14,7 +14,10 @@ import (
 )
 
 // Sides are the two clusters.
-type Sides struct{ Primary, Standby *clientv3.Client }
+type Sides struct {
+	Primary, Standby *clientv3.Client
+	Served           Served // the standby's API server; nil = it is not asked
+}
 
 // Verdict is the outcome of a comparison.
 type Verdict string
@@ -40,8 +43,15 @@ const (
 	Conflict Kind = "conflict"
 )
 
+// OtherVersion is no difference: the sides store the object in two versions of the
+// API, and nobody here can compare what they say.
+const OtherVersion Kind = "other version"
+
 // Kinds are all kinds of differences, the worst last.
 var Kinds = []Kind{Missed, Surplus, Differing, Conflict, Undecodable}
+
+// allKinds are all that a comparison may call a key.
+var allKinds = append([]Kind{OtherVersion}, Kinds...)
 
 // Keys are keys of one kind: how many, and the first of them in key order.
 type Keys struct {
@@ -80,10 +90,14 @@ type Report struct {
 	Differing   Keys `json:"differing"`
 	Undecodable Keys `json:"undecodable"`
 	Conflict    Keys `json:"conflict"`
+	// OtherVersion are objects that could not be compared. They are no difference;
+	// where nothing else differs the Verdict is Unknown because of them.
+	OtherVersion Keys `json:"otherVersion"`
 	// ByResource counts them all, the unlisted as well, by resource and kind; nil in
 	// the report of an Account.
 	ByResource map[string]map[Kind]int64 `json:"byResource,omitempty"`
-	// Why tells for the listed undecodable keys what is wrong with them.
+	// Why tells for the listed undecodable keys what is wrong with them, and for
+	// those of another version which versions they are.
 	Why map[string]string `json:"why,omitempty"`
 	// Fields tells for the listed differing keys in which fields; see Explain.
 	Fields map[string][]string `json:"fields,omitempty"`
@@ -115,6 +129,8 @@ func (r *Report) Of(k Kind) *Keys {
 		return &r.Undecodable
 	case Conflict:
 		return &r.Conflict
+	case OtherVersion:
+		return &r.OtherVersion
 	}
 	panic(fmt.Sprintf("verify: no such kind of difference: %q", k))
 }
@@ -126,7 +142,7 @@ func (r Report) Restrict(kinds []Kind, keys []string) (restricted Report, equal 
 	for _, key := range keys {
 		left[key] = true
 	}
-	for _, kind := range Kinds {
+	for _, kind := range allKinds {
 		list := Keys{Keys: []string{}}
 		for _, key := range r.Of(kind).Keys {
 			if len(keys) == 0 || left[key] {
@@ -149,7 +165,7 @@ func (r *Report) Differences() int64 {
 
 func newReport(started time.Time) Report {
 	none := func() Keys { return Keys{Keys: []string{}} }
-	return Report{Verdict: Unknown, Missed: none(), Surplus: none(), Differing: none(), Undecodable: none(), Conflict: none(), Started: started}
+	return Report{Verdict: Unknown, Missed: none(), Surplus: none(), Differing: none(), Undecodable: none(), Conflict: none(), OtherVersion: none(), Started: started}
 }
 
 func unknown(started time.Time, reason, hint string) Report {
@@ -165,11 +181,25 @@ func (r *Report) conclude() {
 	if r.Compared == 0 {
 		r.Verdict, r.Reason, r.Hint = Unknown, "no key in scope is on either side", "is sync.prefix the API servers' --etcd-prefix with a slash at the end? understudy preflight"
 	}
-	if r.Differences() > 0 {
-		r.Verdict = Inconsistent
+	if r.doubt(); r.Differences() > 0 {
+		r.Verdict, r.Reason = Inconsistent, ""
 	}
 	r.Took = time.Since(r.Started)
 }
+
+// doubt makes the verdict Unknown where objects could not be compared.
+func (r *Report) doubt() {
+	if n := r.OtherVersion.Count; n > 0 {
+		r.Verdict = Unknown
+		r.Reason = fmt.Sprintf("%d objects are stored in another version of the API on the standby, and cannot be compared", n)
+		if n == 1 {
+			r.Reason = "one object is stored in another version of the API on the standby, and cannot be compared"
+		}
+	}
+}
+
+// Complete reports whether the comparison went through, whatever it found.
+func (r *Report) Complete() bool { return r.Verdict != Unknown || r.OtherVersion.Count > 0 }
 
 // add takes one difference in; keys come in ascending order.
 func (r *Report) add(key string, kind Kind, why error, limit int) {

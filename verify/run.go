@@ -32,6 +32,7 @@ type Options struct {
 	// number of keys looked at so far, those out of scope included.
 	Progress func(keys int64)
 
+	served   *asking       // the standby's API server
 	records  scope.Records // of held objects, at the standby's revision
 	patience time.Duration // instead of newerWithin, where not 0
 	silence  time.Duration // instead of silence, where not 0
@@ -125,6 +126,7 @@ func runAt(ctx context.Context, sides Sides, view *scope.View, p Point, started 
 		return Report{}, err
 	}
 
+	opts.served = &asking{served: sides.Served, view: view}
 	report := newReport(started)
 	report.SourceRevision, report.StandbyRevision = p.Source, p.Standby
 	report.Scope = map[string]Resource{}

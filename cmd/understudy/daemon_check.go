@@ -51,7 +51,7 @@ func (d *daemon) verifyConnected(ctx context.Context) error {
 	if _, err := d.compareMembers(ctx, clusters); err != nil {
 		return err
 	}
-	sides := verify.Sides{Primary: primary.Client, Standby: standby.Client}
+	sides := verify.Sides{Primary: primary.Client, Standby: standby.Client, Served: servedBy(d.pair, standby.Client, d.view)}
 
 	ctx, cancel := context.WithCancel(ctx)
 	settled := make(chan struct{})
@@ -96,7 +96,7 @@ func (d *daemon) checkForEver(ctx context.Context, sides verify.Sides, clusters 
 			d.mu.Unlock()
 		}
 		if err == nil {
-			all := report.Verdict != verify.Unknown && report.Surplus.Count == int64(len(report.Surplus.Keys))
+			all := report.Complete() && report.Surplus.Count == int64(len(report.Surplus.Keys))
 			err = d.replica.RememberSurplus(ctx, report.Surplus.Keys, report.StandbyRevision, all)
 		}
 		if err != nil {
@@ -125,7 +125,7 @@ func (d *daemon) checked(report verify.Report, err error) {
 	defer d.mu.Unlock()
 	d.checkedAt = time.Now()
 	d.lastCheck = report
-	if report.Verdict != verify.Unknown {
+	if report.Complete() {
 		d.scope, d.leftOut, d.scopeAt = report.Scope, report.LeftOut, report.Started
 	}
 	d.tell()

@@ -13,7 +13,7 @@ func consoleCheck(r verify.Report) console.Check {
 		Verdict: string(r.Verdict), Reason: r.Reason, Remedy: r.Hint,
 		SourceRevision: r.SourceRevision, StandbyRevision: r.StandbyRevision, Compared: r.Compared,
 		Missed: console.Keys(r.Missed), Surplus: console.Keys(r.Surplus),
-		Differing: console.Keys(r.Differing), Undecodable: console.Keys(r.Undecodable), Conflict: console.Keys(r.Conflict),
+		Differing: console.Keys(r.Differing), Undecodable: console.Keys(r.Undecodable), Conflict: console.Keys(r.Conflict), OtherVersion: console.Keys(r.OtherVersion),
 		Why: r.Why, Fields: r.Fields, Opaque: r.Opaque, Pending: r.Pending, Notes: r.Notes,
 		Time: r.Started, TookSeconds: r.Took.Seconds(),
 	}

@@ -70,7 +70,9 @@ func newHoldReleaseCmd(app *app) *cobra.Command {
 		Short: "Put the originals of held objects back, so that the standby's controllers act on them",
 		Long: `Each original goes back with the fields that are the standby's own, and its record
 is deleted, in one transaction for an owner and what hangs on it. What somebody
-has changed on the standby since it was held is left, and named.
+has changed on the standby since it was held is left, and named. What the standby's
+API server has stored in another version of the API is released through it
+(standby.kubeconfig), by a patch that takes back what the hold has changed.
 
 It is refused while a daemon replicates: that would hold them again. Afterwards
 replication waits, whoever starts it, until understudy resume has shown what it would
@@ -230,12 +232,20 @@ func (h holder) release(ctx context.Context) error {
 	r.Stay = append(r.Stay, stay...)
 	return h.act(ctx, r, func(r *holdReport) error {
 		outcome, err := hand.Release(ctx, h.client, h.view, items, h.limits())
+		r.Outcome = &outcome
 		r.released(outcome)
-		if r.Outcome = &outcome; err != nil || len(workloads) == 0 {
+		through := outcome.Through() && h.pair.Standby.Kubeconfig != ""
+		if err != nil || len(workloads) == 0 && !through {
 			return err
 		}
 		api, err := h.api(ctx)
 		if err != nil {
+			return err
+		}
+		if through {
+			err = hand.ReleaseThrough(ctx, h.client, h.view, api, &outcome)
+		}
+		if err != nil || len(workloads) == 0 {
 			return err
 		}
 		scaled, err := hold.ReleaseWorkloads(ctx, h.client, api, workloads)

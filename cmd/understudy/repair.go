@@ -188,7 +188,7 @@ func planRepair(ctx context.Context, s *sides, view *scope.View, opts repairOpti
 	if err != nil {
 		return plan, nil, &remedy.Error{Op: "compare both sides", Err: err, Remedy: "understudy status says which side does not answer"}
 	}
-	if found.Verdict == verify.Unknown {
+	if !found.Complete() {
 		return plan, nil, &remedy.Error{Op: "compare both sides", Err: errors.New(found.Reason), Remedy: found.Hint}
 	}
 	var kinds []verify.Kind

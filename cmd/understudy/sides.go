@@ -17,6 +17,7 @@ import (
 type sides struct {
 	primary, standby     *cluster.Cluster
 	primaryID, standbyID cluster.Identity
+	served               verify.Served
 }
 
 // openSides connects to both clusters at once, and refuses a pair whose sides
@@ -42,6 +43,7 @@ func openSides(ctx context.Context, pair *config.Pair, view *scope.View) (*sides
 		s.close()
 		return nil, err
 	}
+	s.served = servedBy(pair, s.standby.Client, view)
 	return s, nil
 }
 
@@ -65,7 +67,7 @@ func (s *sides) close() {
 }
 
 func (s *sides) clients() verify.Sides {
-	return verify.Sides{Primary: s.primary.Client, Standby: s.standby.Client}
+	return verify.Sides{Primary: s.primary.Client, Standby: s.standby.Client, Served: s.served}
 }
 
 // describer names the objects of keys for people.

@@ -162,6 +162,7 @@ type checked struct {
 	Differing       found  `json:"differing"`
 	Undecodable     found  `json:"undecodable"`
 	Conflict        found  `json:"conflict"`
+	OtherVersion    found  `json:"otherVersion"`
 }
 
 type found struct {
