@@ -77,6 +77,8 @@ func TestJudge(t *testing.T) {
 		"no daemon":                      {func(f *Facts) { f.Leader = "" }, AtRisk, "no-daemon"},
 		"no daemon, paused":              {func(f *Facts) { f.Leader, f.Paused = "", &Pause{Since: now} }, AtRisk, "paused"},
 		"restored from an old backup":    {func(f *Facts) { f.Restored = "the primary is behind" }, AtRisk, "restored"},
+		"deleted by others":              {func(f *Facts) { f.Alone = &Alone{Missing: 1} }, AtRisk, "missing-since-checkpoint"},
+		"nobody has watched":             {func(f *Facts) { f.Alone = &Alone{Unknown: "after 12:00 no daemon watched it"} }, Unverified, "unwatched"},
 		"paused": {func(f *Facts) {
 			f.Paused = &Pause{Since: now.Add(-time.Hour), Reason: "upgrade"}
 			f.Report.State = Paused

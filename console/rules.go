@@ -95,6 +95,18 @@ var rules = []rule{
 	{AtRisk, ruleDisagree, ailing(primarySide, ruleDisagree)},
 	{AtRisk, ruleDisagree, ailing(standbySide, ruleDisagree)},
 	{AtRisk, ruleDisagree, judgeApart},
+	{AtRisk, "missing-since-checkpoint", func(f Facts) (string, string) {
+		if a := f.Alone; a != nil && a.Missing > 0 && f.Released == nil { // else somebody works on it
+			return counted(a.Missing) + " deleted on the standby since the checkpoint, by others than the replication", "understudy simulate"
+		}
+		return "", ""
+	}},
+	{Unverified, "unwatched", func(f Facts) (string, string) {
+		if a := f.Alone; a != nil && a.Unknown != "" {
+			return "nobody knows what others did to the standby: " + a.Unknown, "understudy simulate"
+		}
+		return "", ""
+	}},
 	{AtRisk, "no-checkpoint", func(f Facts) (string, string) {
 		if f.Standby.Reachable && f.Checkpoint == nil {
 			return "nothing has been replicated into the standby yet", "understudy sync"

@@ -61,8 +61,17 @@ type Facts struct {
 	Operation    string  // a change of roles that is under way; "" = none
 	OtherScope   bool    // the checkpoint was written with another scope
 	Restored     string  // by what the primary shows that it was restored from an old backup; "" = by nothing
+	Alone        *Alone  // the standby while the primary does not answer; nil = not looked at
 	Held         *int64  // objects that are held on the standby; nil = unknown
 	Certificates []Certificate
+}
+
+// Alone is what has become of the standby since the checkpoint, as far as it
+// can tell by itself.
+type Alone struct {
+	Missing int    `json:"missing"` // objects that others have deleted
+	Changed int    `json:"changed"` // objects that others have changed
+	Unknown string `json:"unknown,omitempty"`
 }
 
 // Reason is one thing that keeps the verdict from being better.
@@ -101,6 +110,7 @@ type Status struct {
 	Standstill
 	LastCheck    *Summary            `json:"lastCheck"`
 	Live         *Summary            `json:"live,omitempty"`
+	Alone        *Alone              `json:"alone,omitempty"`    // where the primary does not answer
 	Reported     *time.Time          `json:"reported,omitempty"` // when the daemon said all that it knows; null = it says nothing
 	Drift        *Drift              `json:"drift,omitempty"`
 	Deletions    []Deletion          `json:"deletions,omitempty"` // of the primary, that reached the standby lately
@@ -117,7 +127,7 @@ func Judge(f Facts) Status {
 		Verdict: Protected, Reasons: []Reason{}, Warnings: []string{},
 		Time: f.Now, Pair: f.Pair, Primary: f.Primary, Standby: f.Standby, Checkpoint: f.Checkpoint,
 		Daemon: Daemon{Leader: f.Leader, State: "unknown"}, Standstill: f.Standstill, Operation: f.Operation,
-		Scope: map[string]Resource{}, Certificates: f.Certificates, Floor: f.floor(), Held: f.Held,
+		Scope: map[string]Resource{}, Certificates: f.Certificates, Floor: f.floor(), Held: f.Held, Alone: f.Alone,
 	}
 	if r := f.Report; r != nil {
 		s.LastCheck, s.Live = r.LastCheck, r.Live
@@ -201,3 +211,11 @@ func (f Facts) leaderless() bool {
 // reportAge is how far the report's time is from now, in either direction: one
 // from the future tells as little as an old one.
 func (f Facts) reportAge() time.Duration { return f.Now.Sub(f.Report.Time).Abs() }
+
+// counted is "1 object was", "2 objects were".
+func counted(n int) string {
+	if n == 1 {
+		return "1 object was"
+	}
+	return number(int64(n)) + " objects were"
+}

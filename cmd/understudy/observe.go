@@ -12,6 +12,7 @@ import (
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/hold"
+	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
@@ -69,8 +70,34 @@ func (o *observer) facts(ctx context.Context) console.Facts {
 			unread(&f.Primary, err)
 		}
 	}
+	if !f.Primary.Reachable && standbyErr == nil && f.Standby.Reachable {
+		f.Alone = o.alone(ctx)
+	}
 	f.Now = time.Now()
 	return f
+}
+
+// alone asks the standby by itself what others did to it since the checkpoint.
+func (o *observer) alone(ctx context.Context) *console.Alone {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	checkpoint, err := sink.ReadCheckpoint(ctx, o.standby.Client)
+	if err != nil || checkpoint.Phase != sink.Streaming {
+		return nil // the verdict suffers for it
+	}
+	now, err := o.standby.Client.Get(ctx, sink.VigilKey)
+	if err != nil {
+		return &console.Alone{Unknown: oneLine(err)}
+	}
+	seen, err := verify.Since(ctx, o.standby.Client, o.view, checkpoint, kv.Revision(now.Header.Revision))
+	if err != nil {
+		return &console.Alone{Unknown: oneLine(err)}
+	}
+	a := &console.Alone{Missing: len(seen.Lost), Changed: len(seen.Changed)}
+	if !seen.Gap.IsZero() {
+		a.Unknown = "after " + seen.Gap.Local().Format("2006-01-02 15:04:05") + " no daemon watched it, and its history is compacted"
+	}
+	return a
 }
 
 // unread says why a side that was connected to is not known; with a remedy it has
