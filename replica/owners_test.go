@@ -8,9 +8,11 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/understudy-dr/understudy/registry"
 	"github.com/understudy-dr/understudy/replica"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
+	"github.com/understudy-dr/understudy/verify"
 )
 
 const (
@@ -146,4 +148,47 @@ func TestReferencesOfAnOlderStandbyAreDropped(t *testing.T) {
 	}
 	p.mustHoldWithout(t, "after the upgrade", 3)
 	p.consistent(t, "after the upgrade", 21)
+}
+
+// An owner's kind has the plural that its definition says, wherever that lies:
+// the copy reads a route before the definition of the switches that own it, the
+// stream brings a definition of its own, and a check that begins later sees the
+// same.
+func TestOwnersHaveThePluralOfTheirDefinition(t *testing.T) {
+	p := newPair(t)
+	view := func() *scope.View {
+		s, err := scope.New(scope.Config{Exclude: []scope.Rule{{Resources: []string{"switches.example.com", "matrices.example.com"}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &scope.View{Scope: s, Recoder: registry.NewRecoder(nil, nil)}
+	}
+	p.config.View = view()
+	primary := p.primary.Client()
+	define := func(kind, plural string) {
+		put(t, primary, "/registry/apiextensions.k8s.io/customresourcedefinitions/"+plural+".example.com",
+			fmt.Sprintf(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"%s.example.com","uid":%q},"spec":{"group":"example.com","names":{"kind":%q,"plural":%q}}}`, plural, plural, kind, plural))
+	}
+	route := func(name, kind string) string {
+		key := "/registry/a.example.com/routes/prod/" + name
+		put(t, primary, key, fmt.Sprintf(`{"apiVersion":"a.example.com/v1","kind":"Route","metadata":{"name":%q,"namespace":"prod","uid":%q,"ownerReferences":[{"apiVersion":"example.com/v1","kind":%q,"name":"x","uid":"1"}]}}`, name, name, kind))
+		return key
+	}
+	p.write(t, 5)
+	first := route("first", "Switch")
+	define("Switch", "switches")
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	define("Matrix", "matrices")
+	second := route("second", "Matrix")
+	p.quiet(t)
+	for _, key := range []string{first, second} {
+		if has, ok := get(t, p.standby.Client(), key); ok {
+			t.Errorf("%s, whose only owner is out of scope, is on the standby: %s", key, has)
+		}
+	}
+	report, err := verify.Run(t.Context(), verify.Sides{Primary: primary, Standby: p.standby.Client()}, view(), verify.Options{})
+	if err != nil || report.Verdict != verify.Consistent {
+		t.Errorf("%s %s, %v", report.Verdict, report.Reason, err)
+	}
 }

@@ -81,6 +81,9 @@ func (s *session) replicate(ctx context.Context, d Decision, helpers *sync.WaitG
 		if d, err = s.untilAnswered(ctx, d, guard); err != nil {
 			return err
 		}
+		if err := source.Learn(ctx, s.primary, s.View.Scope, s.View.Recoder.PlainOfPrimary, 0); err != nil {
+			return err
+		}
 		if err := s.loadRecords(ctx); err != nil {
 			return err
 		}

@@ -23,8 +23,7 @@ func (s *Scope) Orphaned(key string, m registry.Meta) bool {
 
 // leavesOut reports whether the scope leaves out an owner of the object at k.
 //
-// An owner reference names a kind, not a resource; the plural is guessed as
-// the garbage collector's own REST mapping would name it by default. An owner
+// An owner reference names a kind, not a resource; see Learn. An owner
 // whose scope depends on its type counts as in, one that depends on its maker as
 // most of its kind. Owners are taken to be
 // in the object's namespace, so one without a namespace falls under the rules
@@ -71,7 +70,8 @@ func (v *View) dropOwners(key string, k registry.Key, o Object) (Object, error) 
 	return o, nil
 }
 
-// resourceOf guesses the resource of a kind; a kind is guessed once.
+// resourceOf finds the resource of a kind: by its definition, where one has been
+// seen; else it is guessed, once.
 func (s *Scope) resourceOf(apiVersion, kind string) (registry.Key, bool) {
 	name := [2]string{apiVersion, kind}
 	s.mu.RLock()
@@ -86,6 +86,9 @@ func (s *Scope) resourceOf(apiVersion, kind string) (registry.Key, bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if plural, ok := s.learned[schema.GroupKind{Group: k.Group, Kind: kind}]; ok {
+		k.Resource = plural
+	}
 	if len(s.byKind) >= maxPlaces {
 		clear(s.byKind)
 	}

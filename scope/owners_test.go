@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -302,4 +303,32 @@ func TestVolumesGoWithTheirClaims(t *testing.T) {
 			t.Errorf("claim in %q: in scope %v, %v", namespace, object.In, err)
 		}
 	}
+}
+
+// A Gateway's plural is gateways, and a Switch's may be switches: where the
+// definition has been seen its owners are looked for there, on either side of the
+// order of the keys.
+func TestOwnersAreFoundByTheDefinitionOfTheirKind(t *testing.T) {
+	s, err := scope.New(scope.Config{Exclude: []scope.Rule{{Resources: []string{"gateways.gateway.networking.k8s.io", "switches.example.com"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owned := func(apiVersion, kind string) registry.Meta {
+		return registry.Meta{Owners: []registry.Owner{{APIVersion: apiVersion, Kind: kind, Name: "a", UID: "1"}}}
+	}
+	const key = "/registry/secrets/prod/s"
+	for _, of := range [][3]string{{"gateway.networking.k8s.io/v1", "Gateway", "gateways"}, {"example.com/v1", "Switch", "switches"}} {
+		if s.Orphaned(key, owned(of[0], of[1])) && of[1] != "Gateway" {
+			t.Errorf("%s is known already", of[1])
+		}
+		group, _, _ := strings.Cut(of[0], "/")
+		s.Learn([]byte(`{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"x"},"spec":{"group":"` + group + `","names":{"kind":"` + of[1] + `","plural":"` + of[2] + `"}}}`))
+		if !s.Orphaned(key, owned(of[0], of[1])) {
+			t.Errorf("a Secret whose only owner is a %s, which is out of scope, is in", of[1])
+		}
+		if places, proof := s.OwnerKeys(key, owned(of[0], of[1]).Owners[0]); !slices.Contains(places, "/registry/"+group+"/"+of[2]+"/prod/a") || !strings.HasSuffix(proof, "/"+of[2]+"."+group) {
+			t.Errorf("%s: %q, %s", of[1], places, proof)
+		}
+	}
+	s.Learn([]byte("torn"))
 }

@@ -22,6 +22,8 @@ import (
 	"strings"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/understudy-dr/understudy/registry"
 )
 
@@ -84,6 +86,8 @@ type Scope struct {
 	byResource map[[2]string][]*rule
 	// byKind holds the resource of an owner's API version and kind.
 	byKind map[[2]string]registry.Key
+	// learned are the plurals of the kinds that definitions have told of.
+	learned map[schema.GroupKind]string
 }
 
 // maxPlaces bounds the cache; where it is full it begins anew. There is one

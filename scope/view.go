@@ -142,8 +142,9 @@ func (v *View) hold(key string, parsed registry.Key, o Object) (Object, error) {
 // A standby that was filled by another one is compared in full and written
 // where it differs. From 2 on, references to owners out of scope are dropped; from
 // 3 on, a Job that has ended on the primary has ended on the standby too, and
-// PersistentVolumes go with their claims.
-const rewriting = "3"
+// PersistentVolumes go with their claims; from 4 on, owners are looked for where the
+// definition of their kind puts them.
+const rewriting = "4"
 
 // HoldsHash changes with everything besides the Scope that decides how an
 // object should stand on the standby: the rewriting, the holds and the local
@@ -285,6 +286,9 @@ func (v *View) read(key string, parsed registry.Key, verdict Verdict, plain []by
 	meta, err := registry.ReadMeta(plain)
 	if err != nil {
 		return Object{In: true}, fmt.Errorf("%s (%s): %w", key, parsed, err)
+	}
+	if parsed.Group == "apiextensions.k8s.io" && parsed.GroupResource() == Definitions {
+		v.Scope.Learn(plain)
 	}
 	if verdict == AskObject {
 		if verdict, err = v.Scope.Judge(key, &meta, plain); err != nil {

@@ -33,6 +33,9 @@ func FindLeftOut(ctx context.Context, primary *clientv3.Client, view *scope.View
 	silent := time.AfterFunc(patience, func() { giveUp(fmt.Errorf("it sent nothing for %s", patience)) })
 	defer silent.Stop()
 
+	if err := source.Learn(ctx, primary, view.Scope, view.Recoder.PlainOfPrimary, 0); err != nil {
+		return LeftOut{}, because(ctx, err)
+	}
 	begin, end := view.Range()
 	cursor, err := source.Open(ctx, primary, begin, end, 0)
 	if err != nil {

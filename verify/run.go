@@ -110,6 +110,9 @@ func pinBeyond(ctx context.Context, sides Sides, view *scope.View, reached kv.Re
 
 // runAt compares at one Point.
 func runAt(ctx context.Context, sides Sides, view *scope.View, p Point, started time.Time, opts Options) (Report, error) {
+	if err := source.Learn(ctx, sides.Primary, view.Scope, view.Recoder.PlainOfPrimary, p.Source); err != nil {
+		return Report{}, err
+	}
 	begin, end := view.Range()
 	primary, err := source.Open(ctx, sides.Primary, begin, end, p.Source)
 	if err != nil {

@@ -92,6 +92,9 @@ func simulateOnce(ctx context.Context, standby *clientv3.Client, sc *scope.Scope
 	defer records.Close()
 
 	sim := newSimulator(sc, opts.Standby, opts.Limit)
+	if err := source.Learn(ctx, standby, sc, opts.Standby.Decrypt, cursor.Revision()); err != nil {
+		return Simulation{}, err
+	}
 	result := Simulation{Revision: cursor.Revision()}
 	stored, err := sim.ownState(ctx, standby, opts.LowFloor, &result)
 	if err != nil {
