@@ -56,6 +56,8 @@ type PreflightFacts struct {
 
 	Named     int                  // resources and patterns of them in breaker.rules, hold.objects and local
 	Unmatched Found[[]LostPattern] // those that fit nothing
+
+	Operators Found[[]OperatorFacts] // of the standby's own that will act on what is replicated
 }
 
 // Refusal is why something is not allowed, and what helps; "" = it is.

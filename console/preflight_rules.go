@@ -18,6 +18,7 @@ var preflightRules = []preflightRule{
 	{"replication", "guard", judgeGuard},
 	{"replication", "breaker", judgeTripped},
 	{"replication", "paused", judgePaused},
+	{"replication", "operators-act", judgeActing},
 
 	{"versions", "kubernetes-version", judgeKubernetes},
 	{"versions", "etcd-version", judgeEtcd},

@@ -39,7 +39,7 @@ func fit() PreflightFacts {
 	spb.Floor = found(FloorFacts{Expired: []string{"10.1.0.1:6443"}})
 	return PreflightFacts{
 		Now: now, Pair: "moscow-spb", Prefix: "/registry/", Address: "platform.example.com", AskedFor: "platform.example.com", Names: []string{"spb.example.com"},
-		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}), LeftOut: found(LeftOutFacts{}),
+		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}), Operators: found([]OperatorFacts{}), LeftOut: found(LeftOutFacts{}),
 		Images: found([]ImageFacts{{Image: "registry.example.com/web:1", Registry: "registry.example.com", Workloads: 1, Example: "Deployment team/web", Archs: []string{"amd64", "arm64"}},
 			{Image: "nginx", Registry: "docker.io", Workloads: 1, Example: "Deployment team/web"}}),
 		Primary: side("moscow", "10.0.0.10", 1000), Standby: spb,
@@ -123,6 +123,7 @@ func TestPreflightOfHalfAPair(t *testing.T) {
 	} {
 		f := fit()
 		lose(&f)
+		f.Operators = NotFound[[]OperatorFacts]("no answer")
 		ofBoth := 0
 		for _, line := range JudgePreflight(f).Lines {
 			if !ofOneSide[line.Check] {
@@ -168,22 +169,30 @@ func TestPreflightRules(t *testing.T) {
 			f.Named, f.Unmatched = 1, found([]LostPattern{{"pair.yaml:9", "machine.cluster.x-k8s.io", "machines.cluster.x-k8s.io"}})
 		}, "named-resources", CheckWarn, "neither side has machine.cluster.x-k8s.io (pair.yaml:9)"},
 		"rules for what is there": {func(f *PreflightFacts) { f.Named, f.Unmatched = 1, found([]LostPattern(nil)) }, "named-resources", CheckOK, ""},
-		"rules, and no answer":    {func(f *PreflightFacts) { f.Named = 1 }, "named-resources", Unchecked, ""},
-		"paused":                  {func(f *PreflightFacts) { f.Paused = &Pause{Reason: "an upgrade"} }, "paused", CheckWarn, "an upgrade"},
-		"standby newer":           {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.37.0") }, "kubernetes-version", CheckWarn, "v1.37.0"},
-		"standby much newer":      {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.38.0") }, "kubernetes-version", CheckFail, ""},
-		"standby older":           {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.35.9") }, "kubernetes-version", CheckFail, ""},
-		"another patch":           {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.36.9+rke2r1") }, "kubernetes-version", CheckOK, ""},
-		"no version":              {func(f *PreflightFacts) { f.Standby.Kubernetes = found("tip") }, "kubernetes-version", Unchecked, ""},
-		"version left out":        {func(f *PreflightFacts) { f.Primary.Kubernetes = found("v0.0.0-master") }, "kubernetes-version", Unchecked, ""},
-		"older etcd":              {func(f *PreflightFacts) { f.Standby.Etcd = found("3.5.20") }, "etcd-version", CheckWarn, ""},
-		"no keys on the standby":  {func(f *PreflightFacts) { f.Standby.Keys = found(int64(0)) }, "etcd-prefix", CheckFail, "spb has no key below /registry/"},
-		"no keys on the primary":  {func(f *PreflightFacts) { f.Primary.Keys = found(int64(0)) }, "etcd-prefix", CheckFail, "moscow"},
-		"events elsewhere":        {flag("etcd-servers-overrides", "/events#https://10.0.0.1:3379;https://10.0.0.2:3379"), "etcd-elsewhere", CheckOK, "events"},
-		"leases elsewhere":        {flag("etcd-servers-overrides", "/events#https://e:1,coordination.k8s.io/leases#https://e:1"), "etcd-elsewhere", CheckFail, "coordination.k8s.io/leases"},
-		"no Pods of API servers":  {func(f *PreflightFacts) { f.Standby.Flags = NotFound[map[string]map[string]string]("none") }, "etcd-elsewhere", Unchecked, "spb: none"},
-		"only on the primary":     {func(f *PreflightFacts) { f.Only.Value.Primary = map[string]int64{"secrets": 5} }, "objects-one-sided", CheckOK, "5 secrets"},
-		"only on the standby":     {func(f *PreflightFacts) { f.Only.Value.Standby = map[string]int64{"secrets": 5, "configmaps": 7} }, "objects-one-sided", CheckWarn, "7 configmaps, 5 secrets"},
+		"operators act": {func(f *PreflightFacts) {
+			f.Operators = found([]OperatorFacts{{Kind: "Deployment", Namespace: "a", Name: "b", Says: "b in a: 41 certificates.cert-manager.io"}, {Kind: "Deployment", Kept: true}})
+		}, "operators-act", CheckWarn, "spb acts on replicated objects: b in a: 41 certificates"},
+		"an operator that no line holds": {func(f *PreflightFacts) {
+			f.Operators = found([]OperatorFacts{{Kind: "StatefulSet", Namespace: "a", Name: "b", Says: "b in a: 1 x.example.com"}})
+		}, "operators-act", CheckWarn, "StatefulSet a/b acts"},
+		"operators are kept at zero": {func(f *PreflightFacts) { f.Operators = found([]OperatorFacts{{Kind: "Deployment", Kept: true}}) }, "operators-act", CheckOK, "hold.workloads keeps the 1 running"},
+		"operators, and no answer":   {func(f *PreflightFacts) { f.Operators = NotFound[[]OperatorFacts]("no answer") }, "operators-act", Unchecked, "no answer"},
+		"rules, and no answer":       {func(f *PreflightFacts) { f.Named = 1 }, "named-resources", Unchecked, ""},
+		"paused":                     {func(f *PreflightFacts) { f.Paused = &Pause{Reason: "an upgrade"} }, "paused", CheckWarn, "an upgrade"},
+		"standby newer":              {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.37.0") }, "kubernetes-version", CheckWarn, "v1.37.0"},
+		"standby much newer":         {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.38.0") }, "kubernetes-version", CheckFail, ""},
+		"standby older":              {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.35.9") }, "kubernetes-version", CheckFail, ""},
+		"another patch":              {func(f *PreflightFacts) { f.Standby.Kubernetes = found("v1.36.9+rke2r1") }, "kubernetes-version", CheckOK, ""},
+		"no version":                 {func(f *PreflightFacts) { f.Standby.Kubernetes = found("tip") }, "kubernetes-version", Unchecked, ""},
+		"version left out":           {func(f *PreflightFacts) { f.Primary.Kubernetes = found("v0.0.0-master") }, "kubernetes-version", Unchecked, ""},
+		"older etcd":                 {func(f *PreflightFacts) { f.Standby.Etcd = found("3.5.20") }, "etcd-version", CheckWarn, ""},
+		"no keys on the standby":     {func(f *PreflightFacts) { f.Standby.Keys = found(int64(0)) }, "etcd-prefix", CheckFail, "spb has no key below /registry/"},
+		"no keys on the primary":     {func(f *PreflightFacts) { f.Primary.Keys = found(int64(0)) }, "etcd-prefix", CheckFail, "moscow"},
+		"events elsewhere":           {flag("etcd-servers-overrides", "/events#https://10.0.0.1:3379;https://10.0.0.2:3379"), "etcd-elsewhere", CheckOK, "events"},
+		"leases elsewhere":           {flag("etcd-servers-overrides", "/events#https://e:1,coordination.k8s.io/leases#https://e:1"), "etcd-elsewhere", CheckFail, "coordination.k8s.io/leases"},
+		"no Pods of API servers":     {func(f *PreflightFacts) { f.Standby.Flags = NotFound[map[string]map[string]string]("none") }, "etcd-elsewhere", Unchecked, "spb: none"},
+		"only on the primary":        {func(f *PreflightFacts) { f.Only.Value.Primary = map[string]int64{"secrets": 5} }, "objects-one-sided", CheckOK, "5 secrets"},
+		"only on the standby":        {func(f *PreflightFacts) { f.Only.Value.Standby = map[string]int64{"secrets": 5, "configmaps": 7} }, "objects-one-sided", CheckWarn, "7 configmaps, 5 secrets"},
 		"standby has others of one name": {func(f *PreflightFacts) { f.Only.Value.Replaced = map[string]int64{"namespaces": 7} }, "objects-replaced", CheckFail,
 			"7 objects of spb have the name of another on moscow (7 namespaces)"},
 		"others of one name in a pair": {func(f *PreflightFacts) {

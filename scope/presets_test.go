@@ -3,6 +3,7 @@ package scope_test
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -184,6 +185,19 @@ func TestHoldsWhen(t *testing.T) {
 	for gr, want := range map[string]bool{"a.example.com": true, "deployments.apps": false, "leases.coordination.k8s.io": false, "pods": false} {
 		if any.Concerns(gr) != want || any.Names(gr) {
 			t.Errorf("%s: concerned %v, named %v", gr, any.Concerns(gr), any.Names(gr))
+		}
+	}
+}
+
+// The page for people has every row of the table.
+func TestPresetsAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/holds.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range scope.Presets {
+		if !bytes.Contains(page, []byte("\n| "+p.Name+" | ")) || !bytes.Contains(page, []byte(" | "+p.Why+" | "+p.Source+" |\n")) {
+			t.Errorf("docs/holds.md does not have the row of %s with its reason and source", p.Name)
 		}
 	}
 }

@@ -74,6 +74,7 @@ func runSync(ctx context.Context, app *app, pair *config.Pair) error {
 	}
 	app.log.Info("listening", "address", listener.Addr().String())
 
+	warnOfOperators(ctx, app, pair)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.replica.Run(ctx) })
 	group.Go(func() error { d.verify(ctx); return nil })

@@ -181,6 +181,10 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) (p, 
 	done.Go(func() { f.Primary.Role = p.role(bounded, s.id) })
 	done.Go(func() { f.Standby.Role = s.role(bounded, p.id) })
 	done.Wait()
+	f.Operators = console.NotFound[[]console.OperatorFacts]("both etcds are needed")
+	if p.err == nil && s.err == nil && !f.Same {
+		f.Operators = console.FoundIf(findOperators(whole, g.pair, g.view, p.cluster.Client, s.cluster.Client))
+	}
 	named := namedResources(g.pair)
 	f.Named, f.Unmatched = len(named), console.FoundIf(lostPatterns(named, there), errors.Join(err, p.err, s.err))
 	switch {

@@ -133,6 +133,7 @@ func runSyncOnce(ctx context.Context, app *app, pair *config.Pair, opts syncOpti
 	if err != nil {
 		return err
 	}
+	warnOfOperators(ctx, app, pair)
 	began := time.Now()
 	state, err := r.Once(ctx)
 	bar.end(err == nil)
