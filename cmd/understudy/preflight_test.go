@@ -201,7 +201,7 @@ access: {address: platform.example.com, names: [spb.example.com], ports: [%s, %d
 		"etcd-prefix":          {console.CheckOK, "keys on moscow"},
 		"etcd-elsewhere":       {console.CheckOK, "events in another etcd"},
 		"objects-one-sided":    {console.CheckWarn, "on spb only"},
-		"objects-replaced":     {console.CheckFail, "7 objects of spb have the name of another on moscow"},
+		"objects-replaced":     {console.CheckFail, "2 objects of spb have the name of another on moscow"},
 		"revision-floor":       {console.CheckWarn, "no revision floor"},
 		"api-of-etcd":          {console.CheckOK, "reads the etcd of its side"},
 		"api-server-flags":     {console.CheckWarn, "--feature-gates: A=true on moscow, A=false on spb"},
