@@ -1,6 +1,7 @@
 package console
 
 import (
+	"slices"
 	"time"
 
 	"github.com/understudy-dr/understudy/kv"
@@ -21,6 +22,9 @@ const (
 
 // verdicts in the order in which they prevail.
 var verdicts = []Verdict{Split, OperationRunning, AtRisk, Unverified, Lagging, Protected}
+
+// Verdicts are all of them, the worst first.
+func Verdicts() []Verdict { return slices.Clone(verdicts) }
 
 // Side is what is known of a cluster at this moment.
 type Side struct {

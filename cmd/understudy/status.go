@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +20,8 @@ import (
 
 type statusOptions struct {
 	watch    bool
+	waitFor  string        // a verdict; "" = do not wait
+	timeout  time.Duration // of the wait
 	interval time.Duration
 	output   output
 }
@@ -30,20 +35,35 @@ func newStatusCmd(app *app) *cobra.Command {
 the standby's etcd. What cannot be found out is shown as unknown, and unknown is
 never good. Writes nothing.
 
-Exit status: 0 PROTECTED, 3 any other verdict.`,
+With --wait-for VERDICT it looks until the verdict is that one, or PROTECTED, and
+shows the last look; for scripts.
+
+Exit status: 0 PROTECTED, or the verdict that was waited for; 3 any other verdict.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.interval < 100*time.Millisecond {
 				return usageError(cmd, fmt.Errorf("--interval %s: it must be 100ms or more", opts.interval))
 			}
+			opts.waitFor = strings.ToUpper(opts.waitFor)
+			switch {
+			case opts.waitFor != "" && !slices.Contains(console.Verdicts(), console.Verdict(opts.waitFor)):
+				return usageError(cmd, fmt.Errorf("--wait-for %s: it takes a verdict, such as PROTECTED", opts.waitFor))
+			case opts.waitFor != "" && opts.watch:
+				return usageError(cmd, errors.New("--wait-for ends by itself; it does not go with --watch"))
+			}
 			pair, err := app.loadConfig()
 			if err != nil {
 				return err
+			}
+			if opts.waitFor != "" {
+				return waitForStatus(cmd.Context(), pair, opts, cmd.OutOrStdout())
 			}
 			return runStatus(cmd.Context(), pair, opts, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().BoolVarP(&opts.watch, "watch", "w", false, "refresh until interrupted")
+	cmd.Flags().StringVar(&opts.waitFor, "wait-for", "", "look until this `VERDICT` is reached, such as PROTECTED")
+	cmd.Flags().DurationVar(&opts.timeout, "timeout", 5*time.Minute, "how long --wait-for looks")
 	cmd.Flags().DurationVar(&opts.interval, "interval", 2*time.Second, "time between refreshes")
 	addOutputFlag(cmd, &opts.output)
 	return cmd
@@ -82,6 +102,41 @@ func runStatus(ctx context.Context, pair *config.Pair, opts statusOptions, stdou
 			return statusCode(shown.Verdict)
 		case <-tick.C:
 		}
+	}
+}
+
+// waitForStatus looks until the verdict is the one that is waited for, or better
+// than any other, and shows the last look.
+func waitForStatus(ctx context.Context, pair *config.Pair, opts statusOptions, stdout io.Writer) error {
+	view, err := newView(pair)
+	if err != nil {
+		return err
+	}
+	look := &observer{pair: pair, view: view}
+	defer look.close()
+	end := time.After(opts.timeout)
+	tick := time.NewTicker(opts.interval)
+	defer tick.Stop()
+	for {
+		status := console.Judge(look.facts(ctx))
+		reached := status.Verdict == console.Protected || status.Verdict == console.Verdict(opts.waitFor)
+		over := reached
+		if !over {
+			select {
+			case <-ctx.Done():
+				over = true
+			case <-end:
+				over = true
+			case <-tick.C:
+			}
+		}
+		if !over {
+			continue
+		}
+		if err := opts.output.write(stdout, statusReport{Status: status, style: console.Style{Color: colorful(stdout)}}); err != nil || reached {
+			return err
+		}
+		return exitWith(remedy.Degraded)
 	}
 }
 

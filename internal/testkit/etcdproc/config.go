@@ -70,6 +70,9 @@ func newCredentials(dir string, cfg Config) (*credentials, error) {
 	if err := ca.WriteFile(c.files.CA); err != nil {
 		return nil, err
 	}
+	if err := ca.WriteKey(in("ca.key")); err != nil { // beside it, as kubeadm has it
+		return nil, err
+	}
 	if err := server.WriteFiles(c.files.ServerCert, c.files.ServerKey); err != nil {
 		return nil, err
 	}
