@@ -127,12 +127,14 @@ func (o floorRaiseOptions) check() error {
 
 // raise is what floor raise tells.
 type raise struct {
-	Way     string      `json:"way"` // online, prepare, swap
-	From    kv.Revision `json:"from"`
-	To      kv.Revision `json:"to"`
-	Done    bool        `json:"done"`
-	Seconds float64     `json:"seconds,omitempty"`
-	Writes  int64       `json:"writes,omitempty"` // of the filler
+	Way  string      `json:"way"` // online, prepare, swap
+	From kv.Revision `json:"from"`
+	To   kv.Revision `json:"to"`
+	Done bool        `json:"done"`
+	// Expected is how long the filler writes take, about.
+	Expected string  `json:"expected,omitempty"`
+	Seconds  float64 `json:"seconds,omitempty"`
+	Writes   int64   `json:"writes,omitempty"` // of the filler
 	// ClusterID is the new one after an offline raise.
 	ClusterID string            `json:"clusterID,omitempty"`
 	Members   map[string]string `json:"members,omitempty"`  // name → prepared directory
@@ -196,7 +198,8 @@ func runFloorRaise(ctx context.Context, pair *config.Pair, opts floorRaiseOption
 		return opts.output.write(stdout, r)
 	}
 	if r.Way == online {
-		if err := opts.fits(int64(to - id.Revision)); err != nil {
+		r.Expected = opts.takes(int64(to - id.Revision))
+		if err := opts.fits(int64(to-id.Revision), otherWays(ctx, standby, opts, int64(to-id.Revision))); err != nil {
 			return err
 		}
 	}
@@ -223,23 +226,50 @@ func runFloorRaise(ctx context.Context, pair *config.Pair, opts floorRaiseOption
 	return opts.output.write(stdout, r)
 }
 
-// fits refuses a gap that would take too long.
-func (o floorRaiseOptions) fits(gap int64) error {
-	speed := usualRate
+// speed is how many revisions a second filler writes reach, about.
+func (o floorRaiseOptions) speed() int {
 	if o.rate > 0 {
-		speed = min(o.rate, speed)
+		return min(o.rate, usualRate)
 	}
-	seconds := float64(gap) / float64(speed) // a Duration ends after 292 years
-	if seconds <= o.maxDuration.Seconds() {
+	return usualRate
+}
+
+// takes is how long filler writes need for a gap, about, for people.
+func (o floorRaiseOptions) takes(gap int64) string {
+	seconds := float64(gap) / float64(o.speed()) // a Duration ends after 292 years
+	if seconds < 100*24*60*60 {
+		return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+	}
+	return fmt.Sprintf("%.0f days", seconds/(24*60*60))
+}
+
+// fits refuses a gap that would take too long, and says what to do instead.
+func (o floorRaiseOptions) fits(gap int64, instead string) error {
+	if float64(gap)/float64(o.speed()) <= o.maxDuration.Seconds() {
 		return nil
 	}
-	takes := fmt.Sprintf("%.0f days", seconds/(24*60*60))
-	if seconds < 100*24*60*60 {
-		takes = time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
-	}
 	return &remedy.Error{Op: "raise the floor by filler writes",
-		Err:    fmt.Errorf("%d revisions take about %s at %d a second, more than --max-duration %s", gap, takes, speed, o.maxDuration),
-		Remedy: "lift a copy of the data instead: understudy floor raise --offline --help\nor a smaller --margin, which has to be raised again before the primary catches up", Code: remedy.Refused}
+		Err:    fmt.Errorf("%d revisions take about %s at %d a second, more than --max-duration %s", gap, o.takes(gap), o.speed(), o.maxDuration),
+		Remedy: instead, Code: remedy.Refused}
+}
+
+// otherWays are the commands that lift this standby in time.
+func otherWays(ctx context.Context, standby *cluster.Cluster, o floorRaiseOptions, gap int64) string {
+	bounded, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	members, err := standby.Client.MemberList(bounded)
+	way := "in seconds, on the host of the standby's etcd, its API servers stopped (docs/floor.md says how for a static pod):\n" +
+		"  understudy floor raise --offline --data-dir /var/lib/etcd --stop-command 'systemctl stop etcd' --start-command 'systemctl start etcd' --apply"
+	if err != nil || len(members.Members) > 1 {
+		way = "in seconds, by a lifted copy of the data for each member, which it says how to put in place:\n" +
+			"  understudy floor raise --offline --target-dir /root/lifted --apply"
+	}
+	const round = 100_000
+	fits := int64(o.maxDuration.Seconds()) * usualRate
+	if margin := (o.margin - (gap - fits)) / round * round; o.to == 0 && o.rate == 0 && margin >= 10*round {
+		way += fmt.Sprintf("\nor a smaller margin, in less than %s, to be raised again before the primary catches up:\n  understudy floor raise --margin %d --apply", o.maxDuration, margin)
+	}
+	return way
 }
 
 // what it is about to do.
@@ -279,7 +309,11 @@ func (r raise) writeTable(w io.Writer) error {
 	how := map[string]string{online: "by filler writes", prepare: "in prepared data directories", swap: "by swapping its data"}[r.Way]
 	switch {
 	case !r.Done:
-		fmt.Fprintf(&b, "would lift %s from revision %d to %d, %s\n", r.standby, r.From, r.To, how)
+		fmt.Fprintf(&b, "would lift %s from revision %d to %d, %s", r.standby, r.From, r.To, how)
+		if r.Expected != "" {
+			b.WriteString(", which takes about " + r.Expected)
+		}
+		b.WriteString("\n")
 	case r.From == r.To:
 		fmt.Fprintf(&b, "%s is at revision %d\n", r.standby, r.From)
 	case r.Way == prepare:
