@@ -19,6 +19,11 @@ func (s *stream) withRecord(c kv.Change, want scope.Wanted) []kv.Change {
 	if !s.view.MayBeHeld(c.Key) {
 		return []kv.Change{c}
 	}
+	if want.Kept != nil {
+		s.originals.kept(c.Key)
+	} else if !s.view.HeldByKind(c.Key) && !s.originals.may(c.Key) {
+		return []kv.Change{c}
+	}
 	return []kv.Change{c, heldChange(c.Key, want, c.Revision)}
 }
 

@@ -30,6 +30,7 @@ type session struct {
 	foreign          foreignKeys
 	conflicts        conflicts
 	standing         standing
+	originals        originals
 	trip             *role.Trip // the record, as it was read last
 	accepted         shown      // what an operator has accepted to be deleted
 	end              context.CancelCauseFunc
@@ -194,6 +195,9 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 
 func (s *session) stream(ctx context.Context) error {
 	s.advance(applied{reached: s.sink.Last().SourceRevision, standby: s.sink.Last().Revision})
+	if err := s.originals.load(ctx, s.standby); err != nil {
+		return err
+	}
 	return s.newStream().run(ctx)
 }
 
@@ -208,7 +212,7 @@ func (s *session) newStream() *stream {
 		goesAlong: s.goesAlong,
 		settled:   s.account.lag.has, distrust: s.distrust,
 		adopt:    s.foreign.adopt,
-		recorded: s.foreign.has, apart: s.standsApart, standing: &s.standing,
+		recorded: s.foreign.has, apart: s.standsApart, standing: &s.standing, originals: &s.originals,
 		conflicts: &s.conflicts, replicated: s.replicated, conflicted: s.conflicted,
 		guarded: func() kv.Revision { return s.ledger.unmended(s.foreign.complete()) },
 		breaker: newBreaker(s.Breaker, s.accepted),

@@ -33,6 +33,7 @@ type stream struct {
 	apart      func(ctx context.Context, key string) (bool, error)
 	guarded    func() kv.Revision // see foreignKeys.complete
 	standing   *standing
+	originals  *originals
 	conflicts  *conflicts
 	replicated func(ctx context.Context, have kv.Pair) (bool, error) // see session.replicated
 	conflicted func(key string, record sink.Conflict, at kv.Revision)

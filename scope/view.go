@@ -166,6 +166,13 @@ func (v *View) MayBeHeld(key string) bool {
 	return ok && v.Holds.Concerns(parsed.GroupResource())
 }
 
+// HeldByKind reports whether a hold names the kind of the object at key, or its group,
+// and does not just go by what an object of any kind looks like.
+func (v *View) HeldByKind(key string) bool {
+	parsed, ok := v.Scope.Parse(key)
+	return ok && v.Holds.Names(parsed.GroupResource())
+}
+
 // HasLocal reports whether the object at key is of a kind with local fields.
 func (v *View) HasLocal(key string) bool {
 	parsed, ok := v.Scope.Parse(key)
