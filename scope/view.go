@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/understudy-dr/understudy/registry"
 )
@@ -151,13 +152,24 @@ const rewriting = "4"
 // fields.
 func (v *View) HoldsHash() string {
 	hash := rewriting + "+" + v.Holds.Hash()
-	if sealed := v.Recoder.Hash(); sealed != "" {
-		hash += "+" + sealed
+	if v.Locals != nil && v.Locals.hash != "" {
+		hash += "+" + v.Locals.hash
 	}
-	if v.Locals == nil || v.Locals.hash == "" {
-		return hash
+	if keys := v.Recoder.Hash(); keys != "" {
+		hash += keysMark + keys
 	}
-	return hash + "+" + v.Locals.hash
+	return hash
+}
+
+const keysMark = "+keys:"
+
+// SameHolds reports whether two HoldsHashes say that objects should stand alike,
+// whatever keys they are encrypted with: a comparison tells by itself what these
+// do not open.
+func SameHolds(a, b string) bool {
+	a, _, _ = strings.Cut(a, keysMark)
+	b, _, _ = strings.Cut(b, keysMark)
+	return a == b
 }
 
 // MayBeHeld reports whether the object at key is of a kind that is held.

@@ -42,6 +42,11 @@ func (p *keyProof) leave(ctx context.Context, stored kv.Pair) (string, error) {
 	}
 	label := registry.SealedWith(stored.Value)
 	key, ok := p.view.Scope.Parse(stored.Key)
+	if ok && label != "" {
+		if _, err := p.view.Recoder.PlainOfPrimary(key.GroupResource(), stored.Key, stored.Value); err == nil {
+			return "", nil // a raw copy of the primary's, which the standby never could read
+		}
+	}
 	if !ok || label == "" || !errors.Is(err, registry.ErrWrongKey) {
 		return leaveWrongKey, nil
 	}

@@ -116,11 +116,11 @@ func PointOf(resp *clientv3.GetResponse) (Point, error) {
 // one, and what is surplus or missing for the one may be right for the other.
 func (p Point) fits(view *scope.View) error {
 	c := p.Checkpoint
-	if c.ScopeHash == "" || c.ScopeHash == view.Scope.Hash() && c.HoldsHash == view.HoldsHash() {
+	if c.ScopeHash == "" || c.ScopeHash == view.Scope.Hash() && scope.SameHolds(c.HoldsHash, view.HoldsHash()) {
 		return nil
 	}
 	return &NoPointError{
-		Reason: "the standby was filled with another scope, other holds or other encryption keys than those configured here",
+		Reason: "the standby was filled with another scope or other holds than those configured here",
 		Hint:   "use the daemon's configuration, or restart the daemon with this one: it then compares and writes what differs",
 	}
 }
