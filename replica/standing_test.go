@@ -158,6 +158,7 @@ func TestLocalFieldsAreNotInheritedByANamesake(t *testing.T) {
 	})
 	t.Run("stream", func(t *testing.T) { // over a stranger's, which the standby has run
 		p := newPair(t)
+		p.rules(t, scope.Config{Replace: []scope.Rule{{Resources: []string{"jobs.batch"}}}})
 		p.hold(t)
 		d := p.start(t)
 		d.wait(t, "streaming", streaming)
