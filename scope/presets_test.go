@@ -59,7 +59,7 @@ func TestPresets(t *testing.T) {
 	}{
 		"load balancer": {"/registry/services/specs/team-a/edge", builtIn(t, service("LoadBalancer", "service.kubernetes.io/load-balancer-cleanup"), coreV1.WithKind("Service")),
 			[]string{"spec", "loadBalancerClass"}, "understudy.dev/held"},
-		"load balancer's finalizers": {"/registry/services/specs/team-a/edge", builtIn(t, service("LoadBalancer", "service.kubernetes.io/load-balancer-cleanup"), coreV1.WithKind("Service")),
+		"load balancer's finalizers": {"/registry/services/specs/team-a/edge", builtIn(t, service("LoadBalancer", "example.com/of-another-controller"), coreV1.WithKind("Service")),
 			[]string{"metadata", "finalizers"}, nil},
 		"load balancer's type": {"/registry/services/specs/team-a/edge", builtIn(t, service("LoadBalancer"), coreV1.WithKind("Service")), []string{"spec", "type"}, "LoadBalancer"},
 		"load balancer's address": {"/registry/services/specs/team-a/edge", builtIn(t, service("LoadBalancer"), coreV1.WithKind("Service")),
