@@ -27,7 +27,7 @@ build: ## build ./understudy
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o understudy ./cmd/understudy
 
 test: deps tools ## everything, against real etcds and control planes
-	go test $(RACE) -timeout 30m $(PKG)
+	go test $(RACE) -timeout 45m $(PKG)
 
 short: ## the quick tests only
 	go test -short -timeout 10m $(PKG)
