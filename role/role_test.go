@@ -167,7 +167,7 @@ func TestTripIsShortened(t *testing.T) {
 	trip := func() role.Trip {
 		return role.Trip{Losses: []role.Loss{{Keys: []string{"aaaaaa", "aaaaaa", "aaaaaa"}}, {Keys: []string{"b"}}, {Keys: []string{"cccccc", "cccccc"}}}}
 	}
-	for bytes, want := range map[int][3]int{0: {0, 0, 0}, 15: {0, 1, 1}, 30: {1, 1, 1}, 45: {1, 1, 2}, 1000: {3, 1, 2}} {
+	for bytes, want := range map[int][3]int{0: {0, 0, 0}, 15: {1, 1, 0}, 30: {1, 1, 1}, 45: {2, 1, 2}, 1000: {3, 1, 2}} {
 		t3 := trip()
 		t3.Shorten(bytes)
 		if got := [3]int{len(t3.Losses[0].Keys), len(t3.Losses[1].Keys), len(t3.Losses[2].Keys)}; got != want {
