@@ -171,7 +171,7 @@ func (s *stream) passOver(f *fitted, c kv.Change, have kv.Pair, record sink.Conf
 // noteConflict records a conflict that somebody made on the standby, where the
 // primary has another object already.
 func (s *session) noteConflict(ctx context.Context, key string, primary scope.Object, since kv.Revision) error {
-	if !s.View.MayConflict(key) || s.conflicts.has(key) {
+	if !s.View.MayConflict(key) || s.conflicts.has(key) && s.foreign.covers(key, since) {
 		return nil
 	}
 	for attempt := 1; ; attempt++ {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
+	"github.com/understudy-dr/understudy/cluster"
 	"github.com/understudy-dr/understudy/hold"
 	"github.com/understudy-dr/understudy/remedy"
 )
@@ -21,12 +23,12 @@ func (h holder) actTwice(ctx context.Context, items []hold.Item, workloads []hol
 	defer cancel()
 	primary, err := dial(attempt, h.pair.Primary)
 	if err != nil {
-		return "", ctx.Err()
+		return h.untold(err), ctx.Err()
 	}
 	defer primary.Close()
 	id, err := primary.Identify(attempt, h.view.Scope.Prefix())
 	if err != nil {
-		return "", ctx.Err()
+		return h.untold(err), ctx.Err()
 	}
 	var names []string
 	for _, i := range items {
@@ -45,6 +47,19 @@ func (h holder) actTwice(ctx context.Context, items []hold.Item, workloads []hol
 	}
 	return fmt.Sprintf("%s is alive (its etcd answers, at revision %d), and %s would act beside it on the same machines, volumes and addresses: %s",
 		h.pair.Primary.Name, id.Revision, h.pair.Standby.Name, shown), nil
+}
+
+// untold says that nobody can tell whether the primary is gone: it has answered, and
+// refused us, or we could not even ask. "" where no answer came at all.
+func (h holder) untold(err error) string {
+	switch remedy.CodeOf(err) {
+	case remedy.Auth, remedy.Usage, remedy.Refused:
+	default:
+		if !cluster.IsDenied(err) && !errors.Is(err, fs.ErrNotExist) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("nobody can tell whether %s is gone, for it could not be asked: %s", h.pair.Primary.Name, oneLine(err))
 }
 
 func (h holder) refuseTwice(twice string) error {

@@ -44,6 +44,10 @@ func (e *etcdSide) link(ctx context.Context) {
 	for next := begin; l.SampleBytes < sampleBytes && l.SampleTime < sampleTime; {
 		resp, err := e.cluster.Client.Get(ctx, next, clientv3.WithRange(end), clientv3.WithLimit(sampleKeys))
 		if err != nil {
+			if l.SampleBytes == 0 { // nothing to go by: slower than anything that could be measured
+				e.facts.Link = console.NotFound[console.LinkFacts]("no page of keys came in time: " + oneLine(err))
+				return
+			}
 			break // a page larger than what etcd's client takes; what is there will do
 		}
 		for _, kv := range resp.Kvs {

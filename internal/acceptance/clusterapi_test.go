@@ -129,7 +129,7 @@ func managed(t *testing.T, n int) *site {
 	t.Logf("the primary has made %d Machines in %d Clusters within %s", len(machines), n, time.Since(began).Round(time.Second))
 
 	// Each side has installed Cluster API by itself.
-	m.pair = newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()}, "  exclude: [{namespaces: [capi-system]}]")
+	m.pair = newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()}, "  exclude: [{namespaces: [capi-system]}]", "  replace: [{resources: [customresourcedefinitions.apiextensions.k8s.io]}]")
 	return m
 }
 

@@ -48,7 +48,7 @@ func TestEverythingWithoutHoldsArrivesWhole(t *testing.T) {
 	far.Delay(distance)
 	asFar, mirrorURL := mirrored.Etcd().Proxy(0)
 	asFar.Delay(distance)
-	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd(), Through: url}, "  profile: everything")
+	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd(), Through: url}, "  profile: everything", `  replace: [{resources: ["*", "*.*"]}]`)
 	daemon := p.sync(t)
 	p.reaches(t, 1)
 	mirror(t, moscow.Etcd(), mirrorURL)

@@ -84,7 +84,7 @@ func TestGarbageCollectorSparesWhatACopyBrings(t *testing.T) {
 	// wrong long enough for the garbage collector to see it.
 	far, url := standby.Etcd().Proxy(0)
 	far.Delay(100 * time.Millisecond)
-	p := newPair(t, side{Etcd: primary.Etcd()}, side{Etcd: standby.Etcd(), Through: url})
+	p := newPair(t, side{Etcd: primary.Etcd()}, side{Etcd: standby.Etcd(), Through: url}, "  replace: [{resources: [customresourcedefinitions.apiextensions.k8s.io]}]")
 	p.sync(t)
 	p.reaches(t, 1)
 	mirror(t, primary.Etcd(), mirrored.Etcd().Endpoints()[0])
@@ -131,8 +131,8 @@ func TestGarbageCollectorSparesWhatACopyBrings(t *testing.T) {
 func collects(t *testing.T, c *testkit.ControlPlane, k kind) {
 	t.Helper()
 	absent := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "never-was", UID: "00000000-0000-4000-8000-000000000000"}
-	client := c.Dynamic().Resource(k.resource).Namespace("default")
-	if _, err := client.Create(t.Context(), k.object("default", k.name, absent), metav1.CreateOptions{}); err != nil {
+	client := c.Dynamic().Resource(k.resource).Namespace("kube-public")
+	if _, err := client.Create(t.Context(), k.object("kube-public", k.name, absent), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, time.Minute, "the garbage collector to delete a "+k.kind+" without an owner", func() (bool, string) {

@@ -31,8 +31,8 @@ func TestStandbyServesWhatThePrimaryServes(t *testing.T) {
 	define(t, moscow, "Cluster", "Machine")
 	primary := newAPI(t, moscow)
 	primary.createAll(t, "testdata/objects.yaml")
-	own := kind{secrets, "Secret", ""}.object("default", "own")
-	if _, err := spb.Dynamic().Resource(secrets).Namespace("default").Create(t.Context(), own, metav1.CreateOptions{}); err != nil {
+	own := kind{secrets, "Secret", ""}.object("kube-public", "own")
+	if _, err := spb.Dynamic().Resource(secrets).Namespace("kube-public").Create(t.Context(), own, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 

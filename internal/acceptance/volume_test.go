@@ -23,7 +23,7 @@ func TestStandbyReclaimsNoVolume(t *testing.T) {
 	data := map[string]string{}
 	none, size := "", corev1.ResourceList{"storage": resource.MustParse("1Gi")}
 	modes := []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
-	for name, namespace := range map[string]string{"inside": ours, "outside": "default"} {
+	for name, namespace := range map[string]string{"inside": ours, "outside": "kube-public"} {
 		dir, err := os.MkdirTemp("/tmp", "volume-") // the controller deletes host paths below /tmp only
 		if err != nil {
 			t.Fatal(err)
@@ -110,13 +110,13 @@ func TestStandbyClaimsNoVolume(t *testing.T) {
 		t.Fatal(err)
 	}
 	phase(t, moscow, "export", corev1.VolumeAvailable)
-	create(spb, "default", "own")
+	create(spb, "kube-public", "own")
 
 	p := newPair(t, side{Etcd: moscow.Etcd()}, side{Etcd: spb.Etcd()})
 	p.sync(t)
 	p.reaches(t, 1)
 	unclaimed := func() (bool, string) {
-		own, err := spb.Client().CoreV1().PersistentVolumeClaims("default").Get(t.Context(), "own", metav1.GetOptions{})
+		own, err := spb.Client().CoreV1().PersistentVolumeClaims("kube-public").Get(t.Context(), "own", metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
 		}
