@@ -83,7 +83,7 @@ metadata: {name: moscow-spb}
 primary: {name: moscow, kubeconfig: %q, etcd: {endpoints: [%q]}}
 standby: {name: spb, kubeconfig: %q, etcd: {endpoints: [%q]}}
 hold: {workloads: [{namespace: default, name: capv}]}
-sync: {exclude: [{resources: ["*.rbac.authorization.k8s.io"]}]}
+sync: {exclude: [{resources: ["*.rbac.authorization.k8s.io"]}, {namespaces: [default]}]}
 `, primary.Kubeconfig(), primary.Etcd().Endpoints()[0], kubeconfig, standby.Etcd().Endpoints()[0])
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -136,7 +136,7 @@ sync: {exclude: [{resources: ["*.rbac.authorization.k8s.io"]}]} # the API server
 			t.Errorf("a watch from revision %s: %+v, want 410", seen.ResourceVersion, event)
 		}
 	}
-	if _, err := standby.Client().CoreV1().ConfigMaps("default").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "new"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := standby.Client().CoreV1().ConfigMaps("kube-public").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "new"}}, metav1.CreateOptions{}); err != nil {
 		t.Error(err)
 	}
 	fill(2)
