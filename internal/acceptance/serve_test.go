@@ -48,8 +48,8 @@ func TestStandbyServesWhatThePrimaryServes(t *testing.T) {
 
 	mustBeStored(t, moscow, "/registry/secrets/fleet/kubeconfig", "k8s:enc:aescbc:v1:moscow:")
 	mustBeStored(t, spb, "/registry/secrets/fleet/kubeconfig", "k8s:enc:secretbox:v1:spb:")
-	mustBeStored(t, spb, "/registry/secrets/default/own", "k8s:enc:secretbox:v1:spb:")
-	p.consistent(t, 30)
+	mustBeStored(t, spb, "/registry/secrets/kube-public/own", "k8s:enc:secretbox:v1:spb:")
+	p.consistent(t, 25)
 }
 
 // changeThings updates, deletes and creates objects of the file.
@@ -67,7 +67,6 @@ func (a *api) changeThings(t *testing.T) {
 	a.change(t, "v1", "Secret", "kubeconfig", set("b3RoZXI=", "data", "value"))
 	a.change(t, custom, "Cluster", "kazan", set("v1.37.0", "spec", "version"))
 	a.change(t, custom, "Cluster", "kazan", set("Upgrading", "status", "phase"), "status")
-	a.change(t, "networking.k8s.io/v1", "Ingress", "database", set(map[string]any{}, "status", "loadBalancer"), "status")
 
 	a.delete(t, "v1", "Secret", ours, "old-password")
 	a.delete(t, "networking.k8s.io/v1", "NetworkPolicy", ours, "closed")
