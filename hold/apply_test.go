@@ -76,9 +76,9 @@ func TestReleaseKeepsVolumesWithoutTheirClaims(t *testing.T) {
 	bound := func(to string) string {
 		return `"claimRef":{"name":"` + to + `","namespace":"prod","uid":"` + to + `"},`
 	}
-	claim := object("persistentvolumeclaims", "prod", "here", `{}`)
+	claim := object("persistentvolumeclaims", "prod", "here", `{"volumeName":"bound"}`)
 	claim.Value = bytes.Replace(claim.Value, []byte(uid("persistentvolumeclaims", "prod", "here")), []byte("here"), 1)
-	other := object("persistentvolumeclaims", "prod", "another", `{}`)
+	other := object("persistentvolumeclaims", "prod", "another", `{"volumeName":"x"}`)
 	s.replicate(claim, other)
 	volumes := map[string][]byte{
 		"bound": volume("bound", "Delete", bound("here")), "free": volume("free", "Delete", ""), "free-retained": volume("free-retained", "Retain", ""),

@@ -39,8 +39,11 @@ var Presets = []Preset{
 			// They bind a free one to a claim of the standby's own. One that is kept for a claim that nobody makes stays free.
 			set(`{"spec":{"claimRef":{"apiVersion":"v1","kind":"PersistentVolumeClaim","name":"held","namespace":"understudy-held"}}}`, "persistentvolumes").
 				where(`{"spec":{"claimRef":null}}`),
+			// For a claim without a volume they make one, in a backend that both clusters use under the same name. One of a
+			// class that is not there waits. (Naming a volume that is not there would unbind the one that the primary binds.)
+			set(`{"spec":{"storageClassName":"understudy-held"}}`, "persistentvolumeclaims").where(`{"spec":{"volumeName":null}}`),
 		},
-		Why: "the primary's storage is deleted, or given to a claim of the standby's", Source: "pkg/controller/volume/persistentvolume of k8s.io/kubernetes",
+		Why: "the primary's storage is deleted, given to a claim of the standby's, or made a second time", Source: "pkg/controller/volume/persistentvolume of k8s.io/kubernetes",
 	},
 	{
 		// A class that no controller has, and no finalizer: docs/holds.md says why not the type.
