@@ -11,6 +11,7 @@ import (
 	"github.com/understudy-dr/understudy/internal/testkit/faultproxy"
 	"github.com/understudy-dr/understudy/internal/testkit/proc"
 	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/sink"
 )
 
 // act plays one random action.
@@ -184,11 +185,20 @@ func (m *model) compactPrimary() {
 	m.compact("primary", m.primary.Client(), 0)
 }
 
-// compactStandby compacts as API servers do: up to where it was a while ago.
-// Where the history is gone before a daemon could look at it, nobody knows who
-// created a key, and a resync must leave it; that is not for this test.
+// compactStandby compacts as API servers do: up to where it was a while ago, and
+// no farther than a daemon has looked. Where the history is gone before that, nobody
+// knows who created a key, and a resync must leave it; that is not for this test.
 func (m *model) compactStandby() {
-	if at := m.quietAt[1]; at > 0 {
+	at := m.quietAt[1]
+	if at == 0 {
+		return
+	}
+	m.until("reading how far the standby was looked at", func(ctx context.Context) error {
+		c, err := sink.ReadCheckpoint(ctx, m.standby.Client())
+		at = min(at, c.Guarded)
+		return err
+	})
+	if at > 0 {
 		m.compact("standby", m.standby.Client(), int64(at))
 	}
 }
