@@ -61,9 +61,10 @@ func Workloads(ctx context.Context, standby *clientv3.Client) ([]Workload, error
 	return out, nil
 }
 
-// Standing are the compares that hold as long as the cluster is a standby and
-// its replication is not paused; false where it is otherwise already. That is
-// when workloads are kept at zero without anybody's asking.
+// Standing are the compares that hold as long as the cluster is a standby, its
+// replication is not paused, and nothing is released that nobody has answered for;
+// false where it is otherwise already. That is when workloads are kept at zero
+// without anybody's asking.
 func Standing(ctx context.Context, standby *clientv3.Client) ([]clientv3.Cmp, bool, error) {
 	state, err := role.Read(ctx, standby)
 	if err != nil {
@@ -73,9 +74,18 @@ func Standing(ctx context.Context, standby *clientv3.Client) ([]clientv3.Cmp, bo
 	if err != nil || pause != nil || state.Role != role.Standby {
 		return nil, false, err
 	}
+	checkpoint, err := sink.ReadCheckpoint(ctx, standby)
+	if err != nil {
+		return nil, false, err
+	}
+	release, err := role.ReadRelease(ctx, standby)
+	if err != nil || release.Stands(checkpoint.Revision) {
+		return nil, false, err
+	}
 	return []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision(role.Key), "=", state.Revision),
 		clientv3.Compare(clientv3.CreateRevision(role.PausedKey), "=", 0),
+		release.Unchanged(),
 	}, true, nil
 }
 

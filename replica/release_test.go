@@ -1,6 +1,7 @@
 package replica_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -118,4 +119,24 @@ func TestCABundleOfADefinition(t *testing.T) {
 		}
 		p.consistent(t, "then", 1)
 	}
+}
+
+// A session that has not heard of the pause around a release, nor of its end, writes
+// nothing over what was released: not even its checkpoint.
+func TestReleaseFencesTheSessionBefore(t *testing.T) {
+	p := newPair(t)
+	p.hold(t)
+	key, original := numbered(4)
+	put(t, p.primary.Client(), key, original)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	record, err := json.Marshal(role.Release{Since: time.Now(), By: "test", Last: "test"})
+	must(t, err)
+	put(t, p.standby.Client(), role.ReleaseKey, string(record))
+	put(t, p.primary.Client(), key, strings.Replace(original, `"replicas":3`, `"replicas":4`, 1))
+	s := d.wait(t, "waiting for an answer", func(s replica.State) bool { return s.Phase == replica.Halted })
+	if s.Release == nil || !s.Release.Stands(s.Checkpoint.Revision) {
+		t.Errorf("the release %+v does not stand", s.Release)
+	}
+	p.standsHeld(t, "after the release", key, `"replicas":0`, original)
 }

@@ -270,7 +270,7 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	}
 	s := &session{
 		Replica: r, foreign: foreignKeys{guarded: facts.Checkpoint.Guarded}, primary: primary.Client, standby: standby.Client,
-		sink: sink.New(standby.Client, leader.Fence(facts.StandbyRole), r.Limits, facts.Checkpoint),
+		sink: sink.New(standby.Client, append(leader.Fence(facts.StandbyRole), facts.Release.Unchanged()), r.Limits, facts.Checkpoint),
 		id:   cluster.FormatID(facts.Primary.ID), distrust: !facts.Primary.TellsProgress(),
 	}
 	if once {

@@ -97,6 +97,16 @@ func ReadRelease(ctx context.Context, client *clientv3.Client) (*Release, error)
 	return &r, nil
 }
 
+// Unchanged is the compare that holds as long as nothing more is released or held by
+// hand than r says; nil = nothing ever was.
+func (r *Release) Unchanged() clientv3.Cmp {
+	revision := kv.Revision(0)
+	if r != nil {
+		revision = r.Revision
+	}
+	return clientv3.Compare(clientv3.ModRevision(ReleaseKey), "=", int64(revision))
+}
+
 // ErrReleaseChanged means that objects were released while the answer was given.
 var ErrReleaseChanged = errors.New("objects were released or held meanwhile, or somebody else has answered")
 
