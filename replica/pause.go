@@ -109,9 +109,9 @@ func (r *Replica) whileStopped(ctx context.Context, standby *cluster.Cluster, f 
 		said = true
 		if time.Since(looked) > vigilEvery { // nobody guards the standby meanwhile
 			looked = time.Now()
-			if err := r.watchOver(ctx, standby.Client); err != nil {
-				r.Log.Debug("cannot look at the standby", "error", err)
-			}
+			look, cancel := context.WithTimeout(ctx, vigilPatience)
+			r.sayVigil(r.watchOver(look, standby.Client))
+			cancel()
 		}
 		select {
 		case <-tick.C:

@@ -31,6 +31,7 @@ const (
 type watcher struct {
 	checkpoint kv.Revision
 	told       map[string]bool
+	blind      bool // the last look failed
 }
 
 // keepVigil looks once at what others did to the standby since the checkpoint,
@@ -44,8 +45,20 @@ func (r *Replica) keepVigil(ctx context.Context) {
 		defer standby.Close()
 		err = r.watchOver(ctx, standby.Client)
 	}
-	if err != nil {
-		r.Log.Debug("cannot look at the standby", "error", err)
+	r.sayVigil(err)
+}
+
+// sayVigil says the first failure of a row: what others do to the standby meanwhile
+// is seen by nobody, and status will call it a gap.
+func (r *Replica) sayVigil(err error) {
+	switch {
+	case err == nil:
+		r.watcher.blind = false
+	case !r.watcher.blind:
+		r.watcher.blind = true
+		r.Log.Warn("cannot look at what others do to the standby", "error", err)
+	default:
+		r.Log.Debug("still cannot look at the standby", "error", err)
 	}
 }
 
@@ -80,7 +93,7 @@ func (r *Replica) watchOver(ctx context.Context, standby *clientv3.Client) error
 // compared with the primary.
 func (r *Replica) tellLost(record vigil.Record) {
 	if r.watcher.checkpoint != record.Checkpoint || r.watcher.told == nil {
-		r.watcher = watcher{record.Checkpoint, map[string]bool{}}
+		r.watcher = watcher{checkpoint: record.Checkpoint, told: map[string]bool{}}
 	}
 	var found []finding
 	for _, t := range record.Lost {

@@ -13,11 +13,13 @@
 package vigil
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -75,6 +77,7 @@ type account struct {
 	touched    map[string]Touched
 	restored   map[string]bool // written by a command of ours
 	more       int             // keys that found no room
+	compacted  kv.Revision     // of the standby: nothing up to it can be read, as far as is known
 }
 
 // read takes in the writes in [from, through].
@@ -155,36 +158,42 @@ func (a *account) settle(ctx context.Context, standby *clientv3.Client, at kv.Re
 }
 
 // before reads what stood at some keys before they were touched. What is
-// compacted is left out.
+// compacted is left out: an earlier look has seen it, or nobody has.
 func (a *account) before(ctx context.Context, standby *clientv3.Client, keys []string) (map[string]kv.Pair, error) {
-	asked := make([]source.At, len(keys))
-	for i, key := range keys {
-		asked[i] = source.At{Key: key, Revision: a.touched[key].Revision - 1}
+	asked := make([]source.At, 0, len(keys))
+	for _, key := range keys {
+		asked = append(asked, source.At{Key: key, Revision: a.touched[key].Revision - 1})
 	}
-	found, err := pairs(source.GetAt(ctx, standby, asked))
-	if !errors.Is(err, source.ErrCompacted) {
-		if err != nil {
-			err = fmt.Errorf("read what stood on the standby before others wrote: %w", err)
+	slices.SortFunc(asked, func(x, y source.At) int { return cmp.Compare(x.Revision, y.Revision) })
+	for {
+		asked = slices.DeleteFunc(asked, func(at source.At) bool { return at.Revision <= a.compacted })
+		found, err := pairs(source.GetAt(ctx, standby, asked))
+		switch {
+		case err == nil:
+			return found, nil
+		case !errors.Is(err, source.ErrCompacted) || len(asked) == 0:
+			return nil, fmt.Errorf("read what stood on the standby before others wrote: %w", err)
 		}
-		return found, err
+		if err := a.findCompacted(ctx, standby, asked); err != nil {
+			return nil, err
+		}
 	}
-	if len(keys) < 2 {
-		return nil, nil
+}
+
+// findCompacted looks, by halves, for the last of some revisions that is compacted,
+// as the first one is. They ascend.
+func (a *account) findCompacted(ctx context.Context, standby *clientv3.Client, asked []source.At) (failed error) {
+	readable := sort.Search(len(asked), func(i int) bool {
+		_, err := source.GetAt(ctx, standby, asked[i:i+1])
+		if err != nil && !errors.Is(err, source.ErrCompacted) {
+			failed = fmt.Errorf("read what stood on the standby before others wrote: %w", err)
+		}
+		return err == nil
+	})
+	if failed == nil {
+		a.compacted = asked[max(0, readable-1)].Revision
 	}
-	first, err := a.before(ctx, standby, keys[:len(keys)/2])
-	if err != nil {
-		return nil, err
-	}
-	second, err := a.before(ctx, standby, keys[len(keys)/2:])
-	if err != nil {
-		return nil, err
-	}
-	all := maps.Clone(first)
-	if all == nil {
-		all = map[string]kv.Pair{}
-	}
-	maps.Copy(all, second)
-	return all, nil
+	return failed
 }
 
 type outcome int

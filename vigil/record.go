@@ -38,15 +38,21 @@ type Record struct {
 	More    int       `json:"more,omitempty"`    // beyond those that are kept
 }
 
-// keep bounds how many keys of a kind are named.
-const keep = 5_000
+// keepBytes bounds how much of a kind is named: the record is one value, far below
+// the smallest --max-request-bytes that anybody sets.
+const keepBytes = 128 << 10
 
 func (r *Record) bound() {
 	for _, list := range []*[]Touched{&r.Lost, &r.Changed} {
 		slices.SortFunc(*list, func(a, b Touched) int { return strings.Compare(a.Key, b.Key) })
-		if more := len(*list) - keep; more > 0 {
-			*list, r.More = (*list)[:keep], r.More+more
+		bytes, kept := 0, 0
+		for _, t := range *list {
+			if bytes += len(t.Key) + len(t.UID) + 60; bytes > keepBytes { // quoted, with the names of the fields
+				break
+			}
+			kept++
 		}
+		*list, r.More = (*list)[:kept], r.More+len(*list)-kept
 	}
 }
 
