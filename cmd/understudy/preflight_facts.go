@@ -77,7 +77,8 @@ func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
 		together("the DNS", func() { side.facts.Resolved = resolve(ctx, concrete(side.facts.Address, access.Names)) })
 	}
 	done.Wait()
-	together("the API servers of "+g.pair.Standby.Name, func() { f.Standby.Floor = g.floor(ctx, f) })
+	revision := f.Primary.Revision // the rest of f is being written
+	together("the API servers of "+g.pair.Standby.Name, func() { f.Standby.Floor = g.floor(ctx, revision) })
 	together("who answers behind the VIPs", func() {
 		g.behindVIP(ctx, g.pair.Primary, &f.Primary, primary.id, g.pair.Standby)
 		g.behindVIP(ctx, g.pair.Standby, &f.Standby, standby.id, g.pair.Primary)
@@ -90,9 +91,9 @@ func (g *preflight) facts(ctx context.Context) console.PreflightFacts {
 }
 
 // floor asks the standby's API servers what floor verify asks them.
-func (g *preflight) floor(ctx context.Context, f console.PreflightFacts) console.Found[console.FloorFacts] {
+func (g *preflight) floor(ctx context.Context, revision console.Found[kv.Revision]) console.Found[console.FloorFacts] {
 	var r floorReport
-	r.ask(ctx, g.pair, g.view, console.Facts{Primary: console.Side{Reachable: f.Primary.Revision.Known, Revision: f.Primary.Revision.Value}})
+	r.ask(ctx, g.pair, g.view, console.Facts{Primary: console.Side{Reachable: revision.Known, Revision: revision.Value}})
 	if r.Unasked != "" {
 		return console.NotFound[console.FloorFacts](r.Unasked)
 	}
