@@ -29,6 +29,7 @@ type Deletion struct {
 const (
 	fewDeletions  = 5               // that many of one resource are not worth a word
 	runApart      = time.Minute     // without a deletion: what comes then is another run
+	runLongest    = 5 * time.Minute // from the first: what is deleted all the time is told now and then
 	runQuiet      = 2 * time.Second // then a run is told
 	runsKept      = 20              // of those that were worth it
 	deletionNames = 3               // of a run
@@ -51,7 +52,7 @@ func newDeletions() *deletions {
 func (d *deletions) note(resource, key string, now time.Time) {
 	d.all[resource]++
 	run := d.runs[resource]
-	if run == nil || now.Sub(run.Last) > runApart || run.Deleted <= fewDeletions && now.Sub(run.At) > runApart {
+	if run == nil || run.over(now) || run.Deleted <= fewDeletions && now.Sub(run.At) > runApart {
 		run = &Deletion{Resource: resource, At: now}
 		d.runs[resource] = run
 	}
@@ -63,6 +64,11 @@ func (d *deletions) note(resource, key string, now time.Time) {
 	if run.Deleted == fewDeletions+1 {
 		d.keep(run)
 	}
+}
+
+// over reports whether a deletion at a time is not one of the run any more.
+func (run *Deletion) over(now time.Time) bool {
+	return now.Sub(run.Last) > runApart || now.Sub(run.At) > runLongest
 }
 
 func (d *deletions) keep(run *Deletion) {
@@ -83,11 +89,12 @@ func (d *deletions) recent(now time.Time) (out []Deletion) {
 	return out
 }
 
-// due are the runs that the log does not have as they are: those that are quiet, or
-// all.
+// due are the runs that the log does not have as they are: those that are quiet for
+// the first time, that are over, or all.
 func (d *deletions) due(now time.Time, all bool) (out []*Deletion) {
 	for _, run := range d.kept {
-		if d.told[run] != run.Deleted && (all || now.Sub(run.Last) >= runQuiet) {
+		quiet := d.told[run] == 0 && now.Sub(run.Last) >= runQuiet
+		if d.told[run] != run.Deleted && (all || quiet || run.over(now)) {
 			out = append(out, run)
 		}
 	}
@@ -157,12 +164,16 @@ func (s *session) tellDue(ctx context.Context, all bool) {
 	var due []*Deletion
 	s.account.update(func(*State) { due = s.account.deletions.due(time.Now(), all) })
 	for _, run := range due {
-		left, counted := s.countOf(ctx, run.Resource)
 		var told Deletion
-		s.account.update(func(*State) {
+		s.account.update(func(*State) { told = *run })
+		if told.Of == 0 { // once: what is created since was not there before
+			left, counted := s.countOf(ctx, run.Resource)
 			if counted {
-				run.Of = max(run.Of, left+run.Deleted)
+				told.Of = left + told.Deleted
 			}
+		}
+		s.account.update(func(*State) {
+			run.Of = told.Of
 			s.account.deletions.told[run] = run.Deleted
 			told = *run
 			told.First = slices.Clone(run.First)

@@ -29,21 +29,23 @@ func (s *stream) withRecord(c kv.Change, want scope.Wanted) []kv.Change {
 
 // write applies a batch as it fits what stands on the standby. Where an object
 // there is not as it was thought to be, it is read, and the batch fitted again.
-func (s *stream) write(ctx context.Context, batch []kv.Change, next sink.Checkpoint) error {
+//
+// It gives what was written: without what is spared.
+func (s *stream) write(ctx context.Context, batch []kv.Change, next sink.Checkpoint) ([]kv.Change, error) {
 	doubted := map[string]struct{}{}
 	for attempt := 1; ; attempt++ {
 		f, err := s.fit(ctx, batch, doubted)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		err = s.sink.Apply(ctx, f.writes, next, f.unchanged...)
 		if err == nil {
 			s.remember(f)
-			return nil
+			return f.writes, nil
 		}
 		var changed *sink.ChangedError
 		if !errors.As(err, &changed) || attempt == fitAttempts {
-			return err
+			return nil, err
 		}
 		for _, key := range changed.Keys {
 			doubted[key] = struct{}{}

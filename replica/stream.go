@@ -290,11 +290,11 @@ func (s *stream) apply(ctx context.Context, q *queue, batch []kv.Change, reached
 	next.SourceRevision, next.Time, next.Guarded = reached, time.Now().UTC(), s.guarded()
 	next.Witness, next.Spares = witnessesOf(next, batch)
 	began := time.Now()
-	err := s.write(ctx, batch, next)
+	written, err := s.write(ctx, batch, next)
 	switch {
 	case err == nil:
 		q.drop(len(batch))
-		s.observe(applied{batch, reached, s.sink.Last().Revision, time.Since(began)})
+		s.observe(applied{written, reached, s.sink.Last().Revision, time.Since(began)})
 		return room, nil
 	case errors.Is(err, sink.ErrTooLarge) && len(batch) > 0 && batch[0].Revision != batch[len(batch)-1].Revision:
 		return sink.Room{Ops: max(1, len(batch)/2), Bytes: max(1, sink.Cost(batch)/2)}, nil
