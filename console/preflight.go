@@ -173,7 +173,8 @@ const (
 	CheckWarn PreflightState = "warn"
 	CheckFail PreflightState = "fail"
 	Unchecked PreflightState = "not checked" // for want of input; never ok
-	// NotApplicable is what access.skip says of a check. It does not count.
+	// NotApplicable is what access.skip says of a check, or a check where there is
+	// nothing that it could look at. It does not count.
 	NotApplicable PreflightState = "not applicable"
 )
 

@@ -64,9 +64,11 @@ func among(servers map[string]map[string]string, flag string) int {
 	return len(seen)
 }
 
+const notGiven = "not given"
+
 func given(values []string) string {
 	if len(values) == 0 {
-		return "not given"
+		return notGiven
 	}
 	return strings.Join(values, " and ")
 }

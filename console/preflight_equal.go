@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -69,13 +70,15 @@ func judgeEmptyCredentials(f PreflightFacts, wanted []string) (lines []Preflight
 	return lines
 }
 
+type hardeningFlag struct {
+	flag, says string
+	presence   bool
+}
+
 // hardeningFlags say how much an API server lets through, and what it writes down.
 // Where presence is set, it is the file behind the flag that matters, and whether
 // there is one can be compared.
-var hardeningFlags = []struct {
-	flag, says string
-	presence   bool
-}{
+var hardeningFlags = []hardeningFlag{
 	{"anonymous-auth", "", false},
 	{"authorization-mode", "", false},
 	{"tls-min-version", "", false},
@@ -98,22 +101,63 @@ func judgeHardening(f PreflightFacts) []PreflightLine {
 	}
 	var lines []PreflightLine
 	for _, h := range hardeningFlags {
-		a, b := values(p, h.flag), values(s, h.flag)
+		onPrimary, onStandby := h.settings(p), h.settings(s)
+		mixed := false
+		for _, side := range []struct {
+			name     string
+			settings map[string][]string
+		}{{f.Primary.Name, onPrimary}, {f.Standby.Name, onStandby}} {
+			if len(side.settings) > 1 {
+				mixed = true
+				lines = append(lines, checked(CheckWarn, "give all API servers of a cluster the same flags", "the API servers of %s are hardened differently: --%s is %s", side.name, h.flag, byServer(side.settings))...)
+			}
+		}
+		a, b := joined(onPrimary), joined(onStandby)
 		switch {
-		case h.presence && (len(a) > 0) != (len(b) > 0):
+		case mixed, a == b:
+		case h.presence:
 			has, lacks := f.Primary.Name, f.Standby.Name
-			if len(b) > 0 {
+			if a == notGiven {
 				has, lacks = lacks, has
 			}
 			lines = append(lines, checked(CheckWarn, "give both sides the same", "%s has %s (--%s), %s has not", has, h.says, h.flag, lacks)...)
-		case !h.presence && !slices.Equal(a, b):
-			lines = append(lines, checked(CheckWarn, "make them equal, or know why they differ", "--%s: %s on %s, %s on %s", h.flag, given(a), f.Primary.Name, given(b), f.Standby.Name)...)
+		default:
+			lines = append(lines, checked(CheckWarn, "make them equal, or know why they differ", "--%s: %s on %s, %s on %s", h.flag, a, f.Primary.Name, b, f.Standby.Name)...)
 		}
 	}
 	if lines == nil {
 		return checked(CheckOK, "", "the API servers are hardened alike: %s", strings.Join(hardened(p), ", "))
 	}
 	return lines
+}
+
+// settings are what the flag is on the API servers of a side, and on which. A server
+// that lacks it is one like any other: what is let through there is let through.
+func (h hardeningFlag) settings(servers map[string]map[string]string) map[string][]string {
+	out := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
+		is := servers[name][h.flag]
+		switch {
+		case is == "":
+			is = notGiven
+		case h.presence:
+			is = "given"
+		}
+		out[is] = append(out[is], name)
+	}
+	return out
+}
+
+func joined(settings map[string][]string) string {
+	return strings.Join(slices.Sorted(maps.Keys(settings)), " and ")
+}
+
+func byServer(settings map[string][]string) string {
+	var out []string
+	for _, is := range slices.Sorted(maps.Keys(settings)) {
+		out = append(out, is+" on "+some(settings[is]))
+	}
+	return strings.Join(out, ", ")
 }
 
 func hardened(servers map[string]map[string]string) (out []string) {

@@ -92,7 +92,9 @@ func judgeRegistryHosts(f PreflightFacts) []PreflightLine {
 		}
 	}
 	for _, i := range f.Images.Value {
-		add(hostOf(i.Registry), i.Example)
+		if host := hostOf(i.Registry); host != "" {
+			add(host, i.Example)
+		}
 	}
 	own := []string{f.Primary.VIP}
 	for _, node := range f.Primary.Nodes.Value {
@@ -103,12 +105,23 @@ func judgeRegistryHosts(f PreflightFacts) []PreflightLine {
 	}
 	var lines []PreflightLine
 	for _, host := range slices.Sorted(maps.Keys(users)) {
-		if host != "" && leadsTo(own, host) {
+		if leadsTo(own, host) {
 			lines = append(lines, checked(CheckFail, "call the registry by the access address, which leads to either side", "the registry %s, which %s names, is %s itself: it dies with it", host, users[host], f.Primary.Name)...)
 		}
 	}
-	if lines == nil {
-		return checked(CheckOK, "", "no registry is called by an address of %s", f.Primary.Name)
+	const what = "whether registries are called by an address of "
+	switch {
+	case !f.Images.Known:
+		lines = append(lines, unchecked("see the check images", what+f.Primary.Name, "images are not known: "+orUnknown(f.Images.Why))...)
+	case !f.Primary.Nodes.Known:
+		lines = append(lines, unchecked("see the check nodes", what+f.Primary.Name, "its nodes are not known: "+orUnknown(f.Primary.Nodes.Why))...)
+	case len(f.Primary.Nodes.Value) == 0:
+		lines = append(lines, unchecked("see the check nodes", what+f.Primary.Name, "it has no Node objects, so the addresses of its machines are not known")...)
+	case lines != nil:
+	case len(users) == 0:
+		return checked(NotApplicable, "", "no Secret of %s and no image in scope names a registry", f.Primary.Name)
+	default:
+		return checked(CheckOK, "", "no registry of %d is called by an address of %s", len(users), f.Primary.Name)
 	}
 	return lines
 }

@@ -75,6 +75,18 @@ var clusterCases = map[string]preflightCase{
 	"audited here":  {func(f *PreflightFacts) { f.Primary.Flags.Value["kube-apiserver-m0"]["audit-policy-file"] = "/a" }, "hardening", CheckWarn, "moscow has an audit policy (--audit-policy-file), spb has not"},
 	"other files":   {func(f *PreflightFacts) { bothFlags(f, "audit-policy-file", "/a", "/b") }, "hardening", CheckOK, "an audit policy"},
 	"anonymous":     {func(f *PreflightFacts) { bothFlags(f, "anonymous-auth", "false", "true") }, "hardening", CheckWarn, "--anonymous-auth: false on moscow, true on spb"},
+	"one anonymous server": {func(f *PreflightFacts) {
+		bothFlags(f, "anonymous-auth", "false", "false")
+		f.Standby.Flags.Value["kube-apiserver-m1"] = map[string]string{}
+	}, "hardening", CheckWarn, "the API servers of spb are hardened differently: --anonymous-auth is false on kube-apiserver-m0, not given on kube-apiserver-m1"},
+	"one server unaudited": {func(f *PreflightFacts) {
+		bothFlags(f, "audit-policy-file", "/a", "/a")
+		f.Primary.Flags.Value["kube-apiserver-m1"] = map[string]string{}
+	}, "hardening", CheckWarn, "--audit-policy-file is given on kube-apiserver-m0, not given on kube-apiserver-m1"},
+	"one server with another profile": {func(f *PreflightFacts) {
+		bothFlags(f, "audit-policy-file", "/a", "/a")
+		f.Primary.Flags.Value["kube-apiserver-m1"] = map[string]string{"audit-policy-file": "/b"}
+	}, "hardening", CheckOK, "an audit policy"},
 }
 
 func bothFlags(f *PreflightFacts, flag, primary, standby string) {
@@ -123,7 +135,13 @@ var reachCases = map[string]preflightCase{
 	"the VIP passes on neither": {func(f *PreflightFacts) { f.Primary.VIPAsked, f.Standby.VIPAsked = nil, nil }, "vip-leads-home", CheckOK, "neither VIP is to pass on"},
 	"the VIP is a node's":       {func(f *PreflightFacts) { f.Standby.Nodes.Value[0].Addresses = []string{"10.1.0.10"} }, "vip-of-nodes", CheckWarn, "the VIP 10.1.0.10 of spb is the address of its node spb-1"},
 	"a console by name only":    {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("platform.example.com") }, "vip-redirect", CheckWarn, "of spb sends clients to platform.example.com"},
-	"a console elsewhere":       {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("login.example.com") }, "vip-redirect", CheckOK, ""},
+	"a console elsewhere":       {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("login.example.net") }, "vip-redirect", CheckWarn, "of spb sends clients to login.example.net, which is no name of this pair"},
+	"a console of the other's":  {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("10.0.0.10") }, "vip-redirect", CheckFail, "of spb sends clients to 10.0.0.10, which is moscow"},
+	"a console by its own name": {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("SPB.example.com") }, "vip-redirect", CheckOK, "spb answers at its VIP, as SPB.example.com"},
+	"a console below the wildcard": {func(f *PreflightFacts) {
+		f.Address, f.Standby.VIPRedirect = "*.apps.example.com", found("console.apps.example.com")
+	}, "vip-redirect", CheckWarn, "while that leads to the other side"},
+	"a console that is silent": {func(f *PreflightFacts) { f.Standby.VIPRedirect = NotFound[string]("refused") }, "vip-redirect", Unchecked, "refused"},
 	"two names": {func(f *PreflightFacts) {
 		f.Address, f.AskedFor = "", ""
 		f.Primary.Address, f.Primary.Resolved = "moscow.example.com", found([]string{"10.0.0.10"})
@@ -152,6 +170,9 @@ var imageCases = map[string]preflightCase{
 	}, "registry-hosts", CheckFail,
 		"the registry 10.0.0.10, which the Secret team/registry names, is moscow itself"},
 	"an image from a node":               {image(func(i *ImageFacts) { i.Registry = "10.0.0.1:5000" }), "registry-hosts", CheckFail, "the registry 10.0.0.1, which Deployment team/web names"},
+	"registries, and images unknown":     {func(f *PreflightFacts) { f.Images = NotFound[[]ImageFacts]("no answer") }, "registry-hosts", Unchecked, "images are not known: no answer"},
+	"registries, and nodes unknown":      {func(f *PreflightFacts) { f.Primary.Nodes = NotFound[[]NodeFacts]("encrypted") }, "registry-hosts", Unchecked, "nodes are not known: encrypted"},
+	"registries, and no nodes":           {func(f *PreflightFacts) { f.Primary.Nodes.Value = nil }, "registry-hosts", Unchecked, "no Node objects"},
 	"an empty password":                  {func(f *PreflightFacts) { f.Standby.Credentials.Value["team/registry"][0].Lacks = "password" }, "registry-credentials", CheckFail, "registry credentials team/registry on spb lack for registry.example.com: password"},
 	"no credentials, and images unknown": {func(f *PreflightFacts) { f.Primary.UsedSecrets.Value, f.Images = nil, NotFound[[]ImageFacts]("no") }, "registry-credentials", Unchecked, ""},
 }
@@ -169,6 +190,16 @@ var ownCases = map[string]preflightCase{
 	"Secrets unread": {func(f *PreflightFacts) {
 		f.EqualSecrets, f.Standby.Secrets = []string{"a/b"}, NotFound[map[string]string]("encrypted")
 	}, "equal-secrets", Unchecked, "spb: encrypted"},
+}
+
+// Where nothing names a registry there was nothing to look at, which is not ok.
+func TestPreflightWithoutRegistries(t *testing.T) {
+	f := fit()
+	f.Images.Value = nil
+	clear(f.Primary.Credentials.Value)
+	if states, text := linesOf(JudgePreflight(f), "registry-hosts"); len(states) != 1 || states[0] != NotApplicable {
+		t.Errorf("%v %s", states, text)
+	}
 }
 
 // What does not apply is shown with its reason, and does not count; a check that

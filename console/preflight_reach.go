@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -183,18 +184,33 @@ func judgeVIPNode(f PreflightFacts) (lines []PreflightLine) {
 
 // judgeRedirect: before the name moves, the standby's console is reached by its VIP.
 func judgeRedirect(f PreflightFacts) (lines []PreflightLine) {
-	for _, side := range []PreflightSide{f.Primary, f.Standby} {
-		switch to := side.VIPRedirect; {
+	for _, pair := range [][2]PreflightSide{{f.Primary, f.Standby}, {f.Standby, f.Primary}} {
+		side, other := pair[0], pair[1]
+		to := side.VIPRedirect
+		says := func(state PreflightState, remedy, follows string) {
+			lines = append(lines, checked(state, remedy, "https://%s/ of %s sends clients to %s%s", side.VIP, side.Name, to.Value, follows)...)
+		}
+		switch {
 		case !side.VIPAsked["redirect"]:
 		case !to.Known:
 			lines = append(lines, unchecked("see the check ports", "whether "+side.Name+"'s platform answers at its VIP", orUnknown(to.Why))...)
-		case sameHost(to.Value, f.Address):
-			lines = append(lines, checked(CheckWarn, "add the VIP to the platform's other access addresses", "https://%s/ of %s sends clients to %s: while that leads to the other side, nobody reaches this one's console", side.VIP, side.Name, f.Address)...)
-		default:
+		case to.Value == "":
 			lines = append(lines, checked(CheckOK, "", "%s answers at its VIP by itself", side.Name)...)
+		case Covers(f.Address, to.Value) && !Covers(side.Address, to.Value):
+			says(CheckWarn, "add the VIP to the platform's other access addresses", ": while that leads to the other side, nobody reaches this one's console")
+		case sameHost(to.Value, other.VIP), Covers(other.Address, to.Value):
+			says(CheckFail, "correct the platform's access address there", ", which is "+other.Name+": it dies with that")
+		case sameHost(to.Value, side.VIP), Covers(side.Address, to.Value), coversAny(f.Names, to.Value):
+			lines = append(lines, checked(CheckOK, "", "%s answers at its VIP, as %s", side.Name, to.Value)...)
+		default:
+			says(CheckWarn, "correct the platform's access address; where that host is meant, and outlives either side, name it in access.names", ", which is no name of this pair (access)")
 		}
 	}
 	return lines
+}
+
+func coversAny(names []string, host string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return Covers(name, host) })
 }
 
 // judgeAddresses: names of the sides themselves lead each to its own.
