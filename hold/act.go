@@ -82,7 +82,10 @@ func Apply(ctx context.Context, standby *clientv3.Client, view *scope.View, item
 			Remedy: "see: understudy status; where it was one, understudy sync makes it one again once the primary answers"}
 	}
 	a := act{op: "apply", standby: standby, view: view, fence: fence, decide: apply}
-	return a.all(ctx, items, limits)
+	if _, err := a.all(ctx, items, limits); err != nil {
+		return a.out, err
+	}
+	return a.out, a.settle(ctx, limits)
 }
 
 func as(op string, err error) error {
@@ -162,13 +165,8 @@ func (a *act) all(ctx context.Context, items []Item, limits sink.Limits) (Outcom
 	if err := a.begin(ctx); err != nil {
 		return a.out, err
 	}
-	ops := limits.MaxOps
-	if ops == 0 {
-		ops = 128
-	}
-	most := min(atOnce, max(1, (ops-len(a.fence)-2)/4)) // four operations at most, and two compares each
 	for _, tree := range trees(items) {
-		for some := range slices.Chunk(tree, most) {
+		for some := range slices.Chunk(tree, a.most(limits)) {
 			keys := make([]string, len(some))
 			for i, item := range some {
 				keys[i] = item.Key
@@ -179,6 +177,16 @@ func (a *act) all(ctx context.Context, items []Item, limits sink.Limits) (Outcom
 		}
 	}
 	return a.out, nil
+}
+
+// most is how many objects fit a transaction: four operations at most, and two
+// compares each.
+func (a *act) most(limits sink.Limits) int {
+	ops := limits.MaxOps
+	if ops == 0 {
+		ops = 128
+	}
+	return min(atOnce, max(1, (ops-len(a.fence)-2)/4))
 }
 
 // begin goes on with the release that stands, or begins another one. What is held

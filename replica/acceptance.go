@@ -12,6 +12,7 @@ import (
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/role"
+	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
 )
 
@@ -23,14 +24,23 @@ type shown []uint64
 
 func shownAs(key, uid string) uint64 { return uint64(half(key))<<32 | uint64(half(uid)) }
 
+// identity is what tells an object of the standby from another one of its name: its
+// UID, or where it has none that can be read, when it was created.
+func identity(p kv.Pair, o scope.Object) string {
+	if o.Meta.UID != "" {
+		return o.Meta.UID
+	}
+	return fmt.Sprintf("created at %d", p.CreateRevision)
+}
+
 func half(text string) uint32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(text)) // never fails
 	return h.Sum32()
 }
 
-func (s shown) has(key, uid string) bool {
-	_, ok := slices.BinarySearch(s, shownAs(key, uid))
+func (s shown) has(p kv.Pair, o scope.Object) bool {
+	_, ok := slices.BinarySearch(s, shownAs(p.Key, identity(p, o)))
 	return ok
 }
 

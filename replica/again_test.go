@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/understudy-dr/understudy/replica"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 )
@@ -52,6 +53,20 @@ func TestReleasedAndLargeIsHeldAgain(t *testing.T) {
 	p.once(t)
 	key, original := large(4)
 	p.standsHeld(t, "after the next sync", key, `"replicas":0`, original)
+}
+
+// T: one that cannot be held again goes on counting as acting.
+func TestReleasedAndUnreadableStillCounts(t *testing.T) {
+	p := releasedOnes(t)
+	key, _ := numbered(4)
+	put(t, p.standby.Client(), key, "k8s\x00nothing that can be read")
+	p.once(t)
+	if r, err := role.ReadRelease(t.Context(), p.standby.Client()); err != nil || r.Objects != 1 {
+		t.Errorf("what counts as released: %+v, %v; want the one that was not held", r, err)
+	}
+	if _, there := get(t, p.standby.Client(), role.ReleasedKey(key)); !there {
+		t.Errorf("no record of %s", key)
+	}
 }
 
 // One that needs no hold for a while is not forgotten.

@@ -104,11 +104,11 @@ func (c census) lossOf(ctx context.Context, resource string, keys map[string]kv.
 	stands := map[string]bool{} // and whether that is no loss
 	err = c.each(ctx, resource, "", func(p kv.Pair, o scope.Object) {
 		_, ours := keys[p.Key]
-		accepted := c.answer.has(p.Key, o.Meta.UID) // as good as gone
+		accepted := c.answer.has(p, o) // as good as gone
 		if ours {
 			stands[p.Key] = o.Meta.Deleting || accepted
 			if all != nil && !stands[p.Key] {
-				*all = append(*all, shownAs(p.Key, o.Meta.UID))
+				*all = append(*all, shownAs(p.Key, identity(p, o)))
 			}
 		}
 		if (ours || c.had(p)) && !accepted {
@@ -145,7 +145,7 @@ func (c census) taken(ctx context.Context, d doom, t tolls) (any bool, err error
 	k, _ := c.view.Scope.Parse(d.key)
 	take := func(resource, namespace string) error {
 		return c.each(ctx, resource, namespace, func(p kv.Pair, o scope.Object) {
-			if c.had(p) && !c.answer.has(p.Key, o.Meta.UID) {
+			if c.had(p) && !c.answer.has(p, o) {
 				any = true
 				t.of(resource).keys[p.Key] = d.revision
 			}

@@ -142,6 +142,39 @@ func TestPlaceTakenOnTheStandbyIsAConflict(t *testing.T) {
 	p.stays(t, kept, "a change of the primary's")
 }
 
+// S: what a hold is for acts, so the standby's own is never replaced either: nobody
+// would care for its machines any more.
+func TestLateTwinThatActsStays(t *testing.T) {
+	p := newPair(t)
+	p.holdsWith(t, nil, nil)
+	d := p.start(t)
+	d.wait(t, "the daemon to stream", streaming)
+	const key = "/registry/cluster.x-k8s.io/clusters/shop/prod"
+	cluster := func(uid string) string {
+		return strings.Replace(stored("Cluster", "shop", "prod", uid, ""), "apps/v1", "cluster.x-k8s.io/v1beta2", 1)
+	}
+	put(t, p.standby.Client(), key, cluster(theirs))
+	put(t, p.primary.Client(), key, cluster(ours))
+	recorded(t, p, key, true)
+	p.quiet(t)
+	if now, _ := get(t, p.standby.Client(), key); now != cluster(theirs) {
+		t.Errorf("the standby's own is no longer what it was: %s", now)
+	}
+}
+
+// A mark ends no conflict: the primary has its own until that is gone.
+func TestConflictStandsWhileThePrimarysIsBeingDeleted(t *testing.T) {
+	p, _, kept := conflicting(t)
+	put(t, p.primary.Client(), web, strings.Replace(stored("Deployment", "shop", "web", ours, ""), `"uid"`, `"deletionTimestamp":"2026-03-01T03:00:00Z","uid"`, 1))
+	p.write(t, 1)
+	p.quiet(t)
+	recorded(t, p, web, true)
+	p.stays(t, kept, "a mark of the primary's")
+	remove(t, p.primary.Client(), web)
+	recorded(t, p, web, false)
+	p.stays(t, kept, "the deletion of the primary's")
+}
+
 // All else of the primary's replaces what the standby's controllers have made.
 func TestLateTwinOfNothingThatRunsIsReplaced(t *testing.T) {
 	p := newPair(t)

@@ -66,6 +66,7 @@ type copyJob struct {
 	outside       []string          // the standby's own, out of scope by their metadata alone
 	keptThere     map[string]string // of the surplus: what was the primary's; see sink.SurplusKept
 	released      []string          // of these: were held, and are to be held again
+	acting        map[string]bool   // records of what was released and could not be held again
 	sealed        map[string]error  // the standby's values out of scope, by what they are sealed with: why its key does not open them; nil = it does
 	adopted       []string          // recorded as surplus, and the primary has them now
 	twins         *twins

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"sync"
@@ -191,6 +192,7 @@ func (l *ledger) noteOne(f finding, now time.Time) {
 // await lets a wound wait, unless its key does already.
 func (l *ledger) await(w *wound) bool {
 	if before := l.waiting[w.key]; before != nil {
+		before.returns = before.returns || w.returns
 		if w.incident.What == before.incident.What {
 			return false
 		}
@@ -266,6 +268,7 @@ func (l *ledger) close(done map[*wound]Outcome, now time.Time) {
 	for w, outcome := range done {
 		delete(l.waiting, w.key)
 		if w.returns {
+			w.incident.Outcome = cmp.Or(outcome, Superseded)
 			if outcome == Repaired {
 				l.log.Info("the standby's own is gone, and the conflict over; the primary's has its place", "kind", w.incident.Kind, "namespace", w.incident.Namespace, "name", w.incident.Object, "key", w.key)
 			}

@@ -136,7 +136,9 @@ func (s *stream) fit(ctx context.Context, batch []kv.Change, doubted map[string]
 		}
 		if spare {
 			spared[scope.HeldKey(c.Key)] = true
-			s.settle(&f, c)
+			if c.Delete { // a mark ends no conflict: the primary still has its own
+				s.settle(&f, c)
+			}
 			continue
 		}
 		if !s.concerns(c) {

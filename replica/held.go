@@ -47,6 +47,9 @@ func (j *copyJob) forgetHeld(ctx context.Context) error {
 	}
 	dir := role.ReleasedDir + "/" // whatever was released stands as the primary has it by now, or held
 	err := source.Each(ctx, j.standby, dir, kv.PrefixEnd(dir), 0, func(p kv.Pair) error {
+		if j.acting[p.Key] {
+			return nil
+		}
 		records = append(records, kv.Change{Key: p.Key, Delete: true, Revision: j.rev})
 		return nil
 	})

@@ -151,7 +151,7 @@ func (s *session) copy(ctx context.Context, d Decision) error {
 	job := &copyJob{
 		primary: s.primary, standby: s.standby, view: s.View, sink: s.sink, base: d.Base,
 		breaker: s.Breaker, accepted: s.accepted, keep: d.Keep, kept: s.foreign.keptAs, recorded: s.foreign.has, conflicts: &s.conflicts, decision: d,
-		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table,
+		interrupted: d.Interrupted, buffer: s.BufferBytes, table: table, acting: map[string]bool{},
 		template: sink.Checkpoint{SourceClusterID: s.id, ScopeHash: s.View.Scope.Hash(), HoldsHash: s.View.HoldsHash(), Guarded: s.foreign.complete()},
 		log:      s.Log,
 		report: func(p CopyProgress) {

@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/understudy-dr/understudy/kv"
+	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/sink"
 	"github.com/understudy-dr/understudy/source"
@@ -213,6 +214,7 @@ func (j *copyJob) tryHoldAgain(ctx context.Context, key string, known surplusSet
 	}
 	if err != nil {
 		j.log.Warn("it was released, and cannot be held again; see understudy hold apply", "key", key, "error", err)
+		j.acting[role.ReleasedKey(key)] = true
 		return nil
 	}
 	if !changed {

@@ -141,6 +141,10 @@ func (s *session) untilAnswered(ctx context.Context, d Decision, guard func() er
 			if s.accepted, err = s.acceptedBy(ctx, trip); err != nil {
 				return d, err
 			}
+			if len(s.accepted) == 0 { // an older version kept no record, or it was deleted
+				s.Log.Warn("the deletions were accepted, and there is no record of which they were: the breaker asks again", "by", trip.Answer.By, "what", trip.String())
+				return d, nil
+			}
 			s.Log.Info("the deletions that the breaker stopped were accepted", "by", trip.Answer.By, "what", trip.String())
 			return d, nil
 		case trip.Answer != nil:

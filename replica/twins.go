@@ -88,7 +88,7 @@ func (t *twins) own(ctx context.Context, p, s *kv.Pair, want scope.Object, have 
 	}
 	// What the standby's controllers make in a Namespace of the primary's is in the
 	// place of what comes from there, as long as nothing runs.
-	if blind || !scope.Stands(k.GroupResource()) {
+	if blind || !t.view.MayConflict(s.Key) {
 		if ours, err := t.replicated(ctx, k.Namespace); ours || err != nil {
 			return false, err
 		}

@@ -27,13 +27,13 @@ func (v *View) Twin(key string, primary, standby Object) bool {
 }
 
 // Conflicts is Twin for what must not be replaced while it stands there: what
-// runs, what other things run on, and what decides which writes are let through.
+// runs or acts, what other things run on, and what decides which writes are let
+// through.
 func (v *View) Conflicts(key string, primary, standby Object) bool {
 	if !other(primary.Meta, standby.Meta) {
 		return false // as nearly always; ask nothing else
 	}
-	k, ok := v.Scope.Parse(key)
-	return ok && Stands(k.GroupResource()) && v.Twin(key, primary, standby)
+	return v.MayConflict(key) && v.Twin(key, primary, standby)
 }
 
 // other reports whether two objects of one name are not the same one.
@@ -56,8 +56,9 @@ func controller(m registry.Meta) string {
 }
 
 // standing are the resources of which an object of the standby's own is never
-// replaced once replication has begun; see docs/twins.md. All else is nothing
-// that runs: configuration, which the primary's replaces in its turn.
+// replaced once replication has begun, beside those that a hold names, since they
+// act; see docs/twins.md. All else is configuration, which the primary's replaces
+// in its turn.
 var standing = map[string]bool{
 	// What runs.
 	"deployments.apps": true, "statefulsets.apps": true, "daemonsets.apps": true, "replicasets.apps": true,
@@ -71,12 +72,9 @@ var standing = map[string]bool{
 	"mutatingwebhookconfigurations.admissionregistration.k8s.io": true, "validatingwebhookconfigurations.admissionregistration.k8s.io": true,
 }
 
-// Stands reports whether objects of a resource are never replaced where the
-// standby has one of its own.
-func Stands(groupResource string) bool { return standing[groupResource] }
-
-// MayConflict reports whether the object at key is of such a resource.
+// MayConflict reports whether the object at key is of a resource that is never
+// replaced where the standby has one of its own.
 func (v *View) MayConflict(key string) bool {
 	k, ok := v.Scope.Parse(key)
-	return ok && Stands(k.GroupResource())
+	return ok && (standing[k.GroupResource()] || v.Holds.Names(k.GroupResource()))
 }
