@@ -145,7 +145,7 @@ func (c Check) next() string {
 	case c.Missed.Count+c.Differing.Count > 0:
 		return "understudy repair shows what would be written; understudy repair --apply writes it"
 	case c.Undecodable.Count > 0:
-		return "compare both sides' encryption in the configuration with what their API servers run with; a torn value is written again by: understudy repair --apply"
+		return "compare both sides' encryption in the configuration with what their API servers run with; a torn value is written again by: understudy repair --apply; it leaves what only the standby has: look at it, then delete the key there with etcdctl"
 	case c.OtherVersion.Count > 0:
 		return c.rewrite()
 	case c.Verdict == Unknown:
@@ -166,6 +166,12 @@ func (c Check) remedies(now time.Time) (out []string) {
 		out = append(out, "for what is in conflict: "+decideTwins)
 	}
 	return out
+}
+
+// Advised is the check with all that is to be done in its one field, for JSON.
+func (c Check) Advised() Check {
+	c.Remedy = strings.Join(c.remedies(c.Time), "; then: ")
+	return c
 }
 
 // decideTwins is what to do about objects of the standby's own.

@@ -62,9 +62,8 @@ func serveCheck(w http.ResponseWriter, r *http.Request, p Provider) {
 	case Inconsistent:
 		status = http.StatusConflict
 	}
-	if c.Remedy = c.next(); wantsJSON(r) {
-		c.Remedy = strings.Join(c.remedies(c.Time), "; then: ")
-		answerJSON(w, status, c)
+	if wantsJSON(r) {
+		answerJSON(w, status, c.Advised())
 		return
 	}
 	var b strings.Builder

@@ -72,6 +72,8 @@ func TestJudge(t *testing.T) {
 		"neither reachable":              {func(f *Facts) { noStandby(f); unreachable(&f.Primary) }, Unverified, "nothing-known"},
 		"no checkpoint":                  {func(f *Facts) { f.Checkpoint = nil }, AtRisk, "no-checkpoint"},
 		"copying":                        {func(f *Facts) { f.Checkpoint.Phase = Copying }, AtRisk, "copying"},
+		"a copy that has halted":         {func(f *Facts) { f.Checkpoint.Phase, f.Report.State = Copying, Halted }, AtRisk, "halted"},
+		"a copy without a daemon":        {func(f *Facts) { f.Checkpoint.Phase, f.Leader = Copying, "" }, AtRisk, "no-daemon"},
 		"another primary":                {func(f *Facts) { f.Checkpoint.SourceClusterID = "cccc" }, AtRisk, "another-primary"},
 		"rolled back":                    {func(f *Facts) { f.Primary.Revision = 999 }, AtRisk, "rolled-back"},
 		"no daemon":                      {func(f *Facts) { f.Leader = "" }, AtRisk, "no-daemon"},
@@ -140,6 +142,11 @@ func TestJudge(t *testing.T) {
 			}
 			if s.Reasons[0].Next == "" && tc.rule != "halted" && tc.rule != "disconnected" {
 				t.Errorf("%s names no next command", tc.rule)
+			}
+			for _, r := range s.Reasons[1:] {
+				if r.Rule == "copying" && r.Next == statusAgain {
+					t.Errorf("nobody copies, and the advice is to wait for it")
+				}
 			}
 		})
 	}

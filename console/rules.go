@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,22 +18,25 @@ type rule struct {
 const (
 	statusAgain = "understudy status --watch"
 	configView  = "understudy config view"
+	// followRestored: the standby may be the only one that has what was written last.
+	followRestored = "find out which writes the primary lost before replicating again; the standby still has them. " +
+		"To follow the restored primary all the same: understudy forget checkpoint --apply, then: understudy sync"
 )
 
-// rules are all of them. Each looks at the facts alone, so their order does
-// not matter; one verdict prevails over another by verdicts.
+// rules are all of them. Each looks at the facts alone; one verdict prevails over
+// another by verdicts, and within one the causes come before what waits for them.
 var rules = []rule{
 	{Split, "two-primaries", func(f Facts) (string, string) {
 		if f.Standby.Role == "primary" && f.Primary.Reachable && f.Primary.Role != "standby" {
 			return fmt.Sprintf("%s is a primary (term %d), and %s still answers and is no standby: clients may write to both", f.Standby.Name, f.Standby.Term, f.Primary.Name),
-				"stop the API servers of the one that must not be written"
+				"stop API servers and etcd of the one that must not be written"
 		}
 		return "", ""
 	}},
 	{Unverified, "opaque", func(f Facts) (string, string) {
 		if c := f.lastCheck(); c != nil && c.Opaque > 0 {
 			return number(c.Opaque) + " encrypted values were copied as they are, and nobody can tell whether the standby's API servers read them",
-				"set encryption of both sides in the configuration"
+				"set encryption of both sides in the configuration, then restart understudy sync with it"
 		}
 		return "", ""
 	}},
@@ -76,7 +80,7 @@ var rules = []rule{
 			return "the standby cannot be read: " + s.Error, s.Remedy
 		}
 		if !f.Standby.Reachable && f.Primary.Reachable {
-			return "the standby does not answer: " + f.Standby.Error, configView
+			return "the standby does not answer: " + f.Standby.Error, "start its etcd, or correct etcd.endpoints of the standby: " + configView
 		}
 		return "", ""
 	}},
@@ -97,13 +101,13 @@ var rules = []rule{
 	{AtRisk, ruleDisagree, judgeApart},
 	{AtRisk, "missing-since-checkpoint", func(f Facts) (string, string) {
 		if a := f.Alone; a != nil && a.Missing > 0 && f.Released == nil { // else somebody works on it
-			return counted(a.Missing) + " deleted on the standby since the checkpoint, by others than the replication", "understudy simulate"
+			return counted(a.Missing) + " deleted on the standby since the checkpoint, by others than the replication", "understudy simulate names them; once the primary answers they are put back by: understudy sync"
 		}
 		return "", ""
 	}},
 	{Unverified, "unwatched", func(f Facts) (string, string) {
 		if a := f.Alone; a != nil && a.Unknown != "" {
-			return "nobody knows what others did to the standby: " + a.Unknown, "understudy simulate"
+			return "nobody knows what others did to the standby: " + a.Unknown, "understudy simulate looks at what is there; once the primary answers both sides are compared by: understudy sync"
 		}
 		return "", ""
 	}},
@@ -122,13 +126,13 @@ var rules = []rule{
 	{AtRisk, "rolled-back", func(f Facts) (string, string) {
 		if c := f.Checkpoint; c != nil && f.Primary.Revision > 0 && c.SourceClusterID == f.Primary.ClusterID && f.Primary.Revision < c.SourceRevision {
 			return fmt.Sprintf("the primary is at revision %d, but the standby has its revision %d already: the primary was rolled back", f.Primary.Revision, c.SourceRevision),
-				"find out which writes the primary lost before replicating again; the standby still has them"
+				followRestored
 		}
 		return "", ""
 	}},
 	{AtRisk, "restored", func(f Facts) (string, string) {
 		if f.Restored != "" {
-			return f.Restored, "find out which writes the primary lost before replicating again; the standby still has them"
+			return f.Restored, followRestored
 		}
 		return "", ""
 	}},
@@ -141,17 +145,8 @@ var rules = []rule{
 		return "", ""
 	}},
 	{AtRisk, "paused", func(f Facts) (string, string) { return f.judgePause(f.Now) }},
-	{AtRisk, "copying", func(f Facts) (string, string) {
-		switch {
-		case f.Checkpoint == nil || f.Checkpoint.Phase == Streaming:
-			return "", ""
-		case f.stands(): // what comes before says what to do
-			return "a copy has begun, and waits for that; until it ends the standby equals the primary at no moment", ""
-		}
-		return "a copy is under way; until it ends the standby equals the primary at no moment", statusAgain
-	}},
 	{AtRisk, "halted", func(f Facts) (string, string) {
-		if f.speaks() && f.Report.State == Halted && f.Breaker == "" && f.Released == nil {
+		if f.haltedNow() && f.Breaker == "" && f.Released == nil {
 			return "replication has halted: " + f.Report.Error, f.Report.Remedy
 		}
 		return "", ""
@@ -161,6 +156,15 @@ var rules = []rule{
 			return fmt.Sprintf("the daemon has been without connection for %s: %s", age(f.Now.Sub(f.Report.Since)), f.Report.Error), f.Report.Remedy
 		}
 		return "", ""
+	}},
+	{AtRisk, "copying", func(f Facts) (string, string) {
+		switch {
+		case f.Checkpoint == nil || f.Checkpoint.Phase == Streaming:
+			return "", ""
+		case f.stands() || f.leaderless() || f.haltedNow() || f.disconnected(): // what comes before says what to do
+			return "a copy has begun, and waits for that; until it ends the standby equals the primary at no moment", ""
+		}
+		return "a copy is under way; until it ends the standby equals the primary at no moment", statusAgain
 	}},
 	{AtRisk, "differences", func(f Facts) (string, string) {
 		if s := f.differing(); s != nil {
@@ -198,13 +202,13 @@ var rules = []rule{
 	}},
 	{Unverified, "nothing-known", func(f Facts) (string, string) {
 		if !f.Primary.Reachable && !f.Standby.Reachable {
-			return "neither cluster answers from here, so nothing is known: " + f.Standby.Error, configView
+			return "neither cluster answers from here, so nothing is known: " + f.Standby.Error, "ask from a machine that reaches them, or correct etcd.endpoints of both sides: " + configView
 		}
 		return "", ""
 	}},
 	{Unverified, "primary-unseen", func(f Facts) (string, string) {
 		if f.Standby.Reachable && !f.Primary.Reachable && f.reachesPrimary() {
-			return fmt.Sprintf("the primary does not answer from here, though the daemon said %s ago that it does: %s", age(f.reportAge()), f.Primary.Error), configView
+			return fmt.Sprintf("the primary does not answer from here, though the daemon said %s ago that it does: %s", age(f.reportAge()), f.Primary.Error), "ask from where the daemon runs, or correct etcd.endpoints of the primary: " + configView
 		}
 		return "", ""
 	}},
@@ -215,7 +219,7 @@ var rules = []rule{
 		case f.Report == nil || f.Report.Identity != f.Leader:
 			return f.Leader + " leads and has not reported yet", statusAgain
 		}
-		return fmt.Sprintf("the last report of %s is %s away from now: it hangs, or the clocks differ", f.Leader, age(f.reportAge())), "look at its log"
+		return fmt.Sprintf("the last report of %s is %s away from now: it hangs, or the clocks differ", f.Leader, age(f.reportAge())), "look at its log and at both clocks; where it hangs, restart understudy sync"
 	}},
 	{Unverified, "connecting", func(f Facts) (string, string) {
 		if f.disconnected() && f.Now.Sub(f.Report.Since) <= f.LagThreshold {
@@ -278,12 +282,24 @@ var rules = []rule{
 	}},
 }
 
+// Rules are the names of all rules, each once.
+func Rules() (names []string) {
+	for _, r := range rules {
+		if !slices.Contains(names, r.name) {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
 func (l Lag) known() bool { return l.Known && l.Seconds != nil && l.Revisions != nil }
 
 // reachesPrimary reports whether the daemon does, by its own account.
 func (f Facts) reachesPrimary() bool {
 	return f.speaks() && f.Leader != "" && f.Report.State == Streaming && f.Report.PrimaryConnected
 }
+
+func (f Facts) haltedNow() bool { return f.speaks() && f.Report.State == Halted }
 
 func (f Facts) disconnected() bool { return f.speaks() && f.Report.State == Connecting }
 

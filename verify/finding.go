@@ -119,9 +119,9 @@ var problems = []struct {
 	{DefinitionGone, "would be deleted with their CustomResourceDefinition",
 		"let the deletion of the CustomResourceDefinition end on the primary, or decide whether its objects shall go"},
 	{Undecryptable, "cannot be decrypted: the API server fails every list of these resources",
-		"compare standby.encryption with what the standby's API servers run with, then rewrite: understudy repair --apply"},
+		"compare standby.encryption with what the standby's API servers run with, then rewrite: understudy repair --apply; it leaves what only the standby has: look at it, then delete the key there with etcdctl"},
 	{UndecodableValue, "are no whole objects: the API server fails every list of these resources",
-		"write them again from the primary: understudy repair --apply; or delete the keys"},
+		"write them again from the primary: understudy repair --apply; it leaves what only the standby has: look at it, then delete the key there with etcdctl"},
 	{OpaqueValue, "are encrypted, and nobody can tell whether the standby reads them",
 		"name the EncryptionConfiguration of the standby's API servers as standby.encryption; for kms, list them through the standby's API server"},
 	{DefinitionMissing, "have no CustomResourceDefinition: the API server does not show them",
@@ -177,6 +177,16 @@ var problems = []struct {
 	{Held, "are held: inert until they are released", ""},
 	{DescribesPrimary, "describe the primary itself: a release leaves them held",
 		"to release one all the same: understudy hold release --self-managed NAME"},
+}
+
+// Advised are the problems that come with a remedy.
+func Advised() (all []Problem) {
+	for _, p := range problems {
+		if p.remedy != "" {
+			all = append(all, p.Problem)
+		}
+	}
+	return all
 }
 
 // Item is one object that a finding is about.

@@ -94,7 +94,11 @@ func runCheck(ctx context.Context, pair *config.Pair, opts checkOptions, stdout,
 			return err
 		}
 	}
-	if err := opts.output.write(stdout, checkReport{check, view}); err != nil {
+	shown := check
+	if opts.output == "json" || opts.output == "yaml" {
+		shown = check.Advised()
+	}
+	if err := opts.output.write(stdout, checkReport{shown, view}); err != nil {
 		return err
 	}
 	return checkStatus(check)

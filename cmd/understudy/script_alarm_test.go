@@ -24,13 +24,15 @@ import (
 //	alarm NAME KIND       raise NOSPACE or CORRUPT on the first member
 //	certs DIR             ca.crt, client.crt and .key, other.crt and .key, expired.crt and .key
 //	expire NAME DIR       client.crt and .key by the CA of an etcd with TLS, expired
+//	renew NAME DIR        the same, good for a day
 //	paste FILE RULE       run what etcdctl commands the JSON of status, check or preflight
 //	                      in FILE names for a rule or check, as they are printed
 var alarmCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"etcd-members": startMembers,
 	"alarm":        raiseAlarm,
 	"certs":        issueCertificates,
-	"expire":       issueExpired,
+	"expire":       func(ts *testscript.TestScript, neg bool, args []string) { issueClient(ts, neg, args, time.Nanosecond) },
+	"renew":        func(ts *testscript.TestScript, neg bool, args []string) { issueClient(ts, neg, args, 24*time.Hour) },
 	"paste":        pasteCommands,
 }
 
@@ -61,11 +63,11 @@ func issueCertificates(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func issueExpired(ts *testscript.TestScript, neg bool, args []string) {
-	needArgs(ts, neg, args, 2, "expire NAME DIR")
+func issueClient(ts *testscript.TestScript, neg bool, args []string, lifetime time.Duration) {
+	needArgs(ts, neg, args, 2, "expire|renew NAME DIR")
 	dir := ts.MkAbs(args[1])
 	ts.Check(os.MkdirAll(dir, 0o755))
-	cert, err := etcdOf(ts, args[0]).CA().Issue(certs.Leaf{CommonName: "client", Lifetime: time.Nanosecond})
+	cert, err := etcdOf(ts, args[0]).CA().Issue(certs.Leaf{CommonName: "client", Lifetime: lifetime})
 	ts.Check(err)
 	ts.Check(cert.WriteFiles(filepath.Join(dir, "client.crt"), filepath.Join(dir, "client.key")))
 }

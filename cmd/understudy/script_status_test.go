@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
+	"github.com/understudy-dr/understudy/sink"
 )
 
 // statusCommands wait for what is shown of a pair.
@@ -16,12 +18,14 @@ import (
 //	protected        wait until status says PROTECTED
 //	at-risk RULE     wait until status says AT RISK because of a rule
 //	unverified RULE  the same with UNVERIFIED
+//	old-check AGE    the daemon, which is dead, made its last check so long ago
 var statusCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"protected": waitProtected,
 	"at-risk":   func(ts *testscript.TestScript, neg bool, args []string) { waitVerdict(ts, neg, args, console.AtRisk) },
 	"unverified": func(ts *testscript.TestScript, neg bool, args []string) {
 		waitVerdict(ts, neg, args, console.Unverified)
 	},
+	"old-check": ageCheck,
 }
 
 func waitProtected(ts *testscript.TestScript, neg bool, args []string) {
@@ -51,4 +55,25 @@ func untilStatus(ts *testscript.TestScript, what string, ok func(console.Status)
 		}
 		return nil
 	})
+}
+
+func ageCheck(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 1, "old-check AGE")
+	age, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	ctx, cancel := bounded()
+	defer cancel()
+	client := etcdOf(ts, "standby").Client()
+	stored, err := client.Get(ctx, sink.ReportKey)
+	ts.Check(err)
+	if len(stored.Kvs) == 0 {
+		ts.Fatalf("no daemon has reported")
+	}
+	report, err := console.DecodeReport(stored.Kvs[0].Value)
+	ts.Check(err)
+	report.Time, report.LastCheck.Time = report.Time.Add(-age), report.LastCheck.Time.Add(-age)
+	raw, err := report.Encode()
+	ts.Check(err)
+	_, err = client.Put(ctx, sink.ReportKey, raw)
+	ts.Check(err)
 }
