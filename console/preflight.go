@@ -44,6 +44,7 @@ type PreflightFacts struct {
 
 	SameEncryption bool             // both configuration files are given and equal
 	Only           Found[OnlyFacts] // keys in scope
+	Swapped        Found[SwappedFacts]
 
 	Same bool // both sides are one etcd cluster
 

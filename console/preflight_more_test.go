@@ -39,19 +39,17 @@ func image(change func(*ImageFacts)) func(*PreflightFacts) {
 	return func(f *PreflightFacts) { change(&f.Images.Value[0]) }
 }
 
+func swapped(what string, primary, standby int64) func(*PreflightFacts) {
+	return func(f *PreflightFacts) { f.Swapped = found(SwappedFacts{what, primary, standby}) }
+}
+
 var clusterCases = map[string]preflightCase{
 	"a side is dead": {func(f *PreflightFacts) { f.Standby.Answers = found("connection refused") }, "etcd-answers", CheckFail, "the etcd of spb was not read: connection refused"},
-	"Clusters on the standby alone": {func(f *PreflightFacts) {
-		f.Primary.InScope, f.Only = found(map[string]int64{}), found(OnlyFacts{Both: 3, Standby: map[string]int64{"clusters.cluster.x-k8s.io": 3}})
-	}, "sides-swapped", CheckFail, "spb has 3 clusters.cluster.x-k8s.io, and moscow none"},
-	"primary all but empty": {func(f *PreflightFacts) { f.Only = found(OnlyFacts{Both: 9, Standby: map[string]int64{"secrets": 200}}) },
-		"sides-swapped", CheckFail, "spb has 209 objects in scope, and moscow 9"},
-	"primary smaller, but in use": {func(f *PreflightFacts) {
-		f.Only = found(OnlyFacts{Both: 9, Primary: map[string]int64{"secrets": 30}, Standby: map[string]int64{"secrets": 200}})
-	}, "sides-swapped", CheckOK, "nothing that the sides hold"},
-	"two small clusters": {func(f *PreflightFacts) { f.Only = found(OnlyFacts{Standby: map[string]int64{"secrets": 20}}) }, "sides-swapped", CheckOK, ""},
+	"Clusters on the standby alone": {swapped("clusters.cluster.x-k8s.io", 0, 3), "sides-swapped", CheckFail, "spb has 3 clusters.cluster.x-k8s.io, and moscow 0"},
+	"primary all but empty":         {swapped("objects in scope", 9, 209), "sides-swapped", CheckFail, "spb has 209 objects in scope, and moscow 9"},
+	"not swapped":                   {swapped("", 0, 0), "sides-swapped", CheckOK, "nothing that the sides hold"},
 	"a pair is not swapped by its Clusters": {func(f *PreflightFacts) {
-		f.Primary.InScope, f.Standby.Role = found(map[string]int64{}), found(RoleFacts{Standby: true})
+		f.Swapped, f.Standby.Role = found(SwappedFacts{"clusters.cluster.x-k8s.io", 0, 3}), found(RoleFacts{Standby: true})
 	}, "sides-swapped", CheckOK, ""},
 	"single member":            {func(f *PreflightFacts) { f.Standby.Members = found(1) }, "etcd-members", CheckWarn, "spb has a single member (moscow has 3)"},
 	"fewer members":            {func(f *PreflightFacts) { f.Primary.Members = found(5) }, "etcd-members", CheckWarn, "spb has 3 members, that of moscow 5"},

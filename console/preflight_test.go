@@ -39,7 +39,7 @@ func fit() PreflightFacts {
 	spb.Floor = found(FloorFacts{Expired: []string{"10.1.0.1:6443"}})
 	return PreflightFacts{
 		Now: now, Pair: "moscow-spb", Prefix: "/registry/", Address: "platform.example.com", AskedFor: "platform.example.com", Names: []string{"spb.example.com"},
-		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}), Operators: found([]OperatorFacts{}), LeftOut: found(LeftOutFacts{}),
+		Resolved: found([]string{"10.0.0.10"}), SameEncryption: true, Only: found(OnlyFacts{Both: 12000}), Swapped: found(SwappedFacts{}), Operators: found([]OperatorFacts{}), LeftOut: found(LeftOutFacts{}),
 		Images: found([]ImageFacts{{Image: "registry.example.com/web:1", Registry: "registry.example.com", Workloads: 1, Example: "Deployment team/web", Archs: []string{"amd64", "arm64"}},
 			{Image: "nginx", Registry: "docker.io", Workloads: 1, Example: "Deployment team/web"}}),
 		Primary: side("moscow", "10.0.0.10", 1000), Standby: spb,
@@ -124,6 +124,7 @@ func TestPreflightOfHalfAPair(t *testing.T) {
 		f := fit()
 		lose(&f)
 		f.Operators = NotFound[[]OperatorFacts]("no answer")
+		f.Swapped = NotFound[SwappedFacts]("no answer")
 		ofBoth := 0
 		for _, line := range JudgePreflight(f).Lines {
 			if !ofOneSide[line.Check] {

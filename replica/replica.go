@@ -250,6 +250,9 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	if facts.Release.Stands(facts.Checkpoint.Revision) { // since we have looked
 		return refuseRelease(facts.Release)
 	}
+	if err := r.refuseSwapped(ctx, primary, standby, facts, decision); err != nil {
+		return err
+	}
 	if err := r.refuseTwins(ctx, primary, standby, facts, decision); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/understudy-dr/understudy/kube"
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/scope"
+	"github.com/understudy-dr/understudy/twin"
 	"github.com/understudy-dr/understudy/verify"
 )
 
@@ -199,6 +200,11 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) (p, 
 		f.Only = console.NotFound[console.OnlyFacts]("both sides are the same etcd cluster")
 	default:
 		f.Only = console.FoundIf(only, nil)
+	}
+	f.Swapped = console.NotFound[console.SwappedFacts](f.Only.Why)
+	if f.Only.Known {
+		what, here, there := twin.Swapped(f.Primary.InScope.Value, f.Standby.InScope.Value)
+		f.Swapped = console.FoundIf(console.SwappedFacts{What: what, Primary: here, Standby: there}, nil)
 	}
 	return p, s
 }
