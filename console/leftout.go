@@ -10,6 +10,7 @@ type LeftOut struct {
 	CustomResources int64 `json:"customResources"` // for their namespaces alone
 	Secrets         int64 `json:"secrets"`         // likewise
 	Pods            int64 `json:"pods"`            // that no controller made
+	Roles           int64 `json:"roles"`           // and bindings of the API servers' own that somebody has changed
 	Namespaces      int   `json:"namespaces"`      // in which these are
 }
 
@@ -23,6 +24,7 @@ func (l *LeftOut) Text() string {
 		count        int64
 		name, plural string
 	}{
+		{l.Roles, "bootstrap role or binding that somebody has changed", "bootstrap roles or bindings that somebody has changed"},
 		{l.CustomResources, "custom resource", "custom resources"}, {l.Secrets, "Secret", "Secrets"},
 		{l.Pods, "Pod that no controller made", "Pods that no controller made"},
 	} {
@@ -33,8 +35,11 @@ func (l *LeftOut) Text() string {
 			parts = append(parts, number(one.count)+" "+one.plural)
 		}
 	}
-	where := " in 1 namespace"
-	if l.Namespaces != 1 {
+	where := ""
+	switch {
+	case l.Namespaces == 1:
+		where = " in 1 namespace"
+	case l.Namespaces > 1:
 		where = " in " + number(int64(l.Namespaces)) + " namespaces"
 	}
 	switch n := len(parts); n {

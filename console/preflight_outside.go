@@ -73,5 +73,5 @@ func judgeLeftOut(f PreflightFacts) []PreflightLine {
 	if l.There > 0 {
 		return checked(CheckOK, "", "of what the scope leaves out, %s objects of value on %s have a counterpart on %s", number(l.There), f.Primary.Name, f.Standby.Name)
 	}
-	return checked(CheckOK, "", "the scope leaves out no custom resource or Secret for its namespace")
+	return checked(CheckOK, "", "the scope leaves out nothing of value: no custom resource or Secret for its namespace, no Pod or virtual machine that no controller made")
 }

@@ -31,7 +31,9 @@ func TestLeftOutText(t *testing.T) {
 	for want, l := range map[string]*LeftOut{
 		"":                        {},
 		"1 Secret in 1 namespace": {Secrets: 1, Namespaces: 1},
-		"2,000 custom resources, 1 Secret and 3 Pods that no controller made in 12 namespaces": {CustomResources: 2000, Secrets: 1, Pods: 3, Namespaces: 12},
+		"2 bootstrap roles or bindings that somebody has changed":                                                {Roles: 2},
+		"1 bootstrap role or binding that somebody has changed and 1 Pod that no controller made in 1 namespace": {Roles: 1, Pods: 1, Namespaces: 1},
+		"2,000 custom resources, 1 Secret and 3 Pods that no controller made in 12 namespaces":                   {CustomResources: 2000, Secrets: 1, Pods: 3, Namespaces: 12},
 	} {
 		if got := l.Text(); got != want {
 			t.Errorf("%+v: %q, want %q", *l, got, want)

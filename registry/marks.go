@@ -29,10 +29,13 @@ const (
 	LabelEndpointsManagedBy = "endpoints.kubernetes.io/managed-by"
 	// LabelHeritage is on what Deckhouse installs, with the value "deckhouse".
 	LabelHeritage = "heritage"
+	// LabelRookNode is on the list of a node's devices that Rook's discovery keeps
+	// (NodeAttr in pkg/daemon/discover of rook/rook).
+	LabelRookNode = "rook.io/node"
 )
 
 // MarkLabels are the labels that ReadMarks looks for.
-var MarkLabels = []string{LabelBootstrapping, LabelSliceManagedBy, LabelEndpointsManagedBy, LabelHeritage}
+var MarkLabels = []string{LabelBootstrapping, LabelSliceManagedBy, LabelEndpointsManagedBy, LabelHeritage, LabelRookNode}
 
 const (
 	metaLabels = 11

@@ -2,6 +2,7 @@ package scope
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/understudy-dr/understudy/registry"
 )
@@ -52,6 +53,13 @@ var (
 	byBootstrap = &maker{"labelled " + registry.LabelBootstrapping, func(m registry.Meta) bool {
 		return m.Marks.Labels[registry.LabelBootstrapping] != ""
 	}, false}
+
+	// What it makes belongs to a CephCluster or to the operator's Deployment; the devices of a node have
+	// its label, and the state of its disruption budgets nothing but the manager of its fields.
+	byRook = &maker{"made by Rook", func(m registry.Meta) bool {
+		return m.Marks.Labels[registry.LabelRookNode] != "" || slices.Contains(m.Marks.Managers, "rook") ||
+			slices.ContainsFunc(m.Owners, func(o registry.Owner) bool { return o.Controller || strings.HasPrefix(o.APIVersion, "ceph.rook.io/") })
+	}, true}
 
 	byDeckhouse = &maker{"labelled heritage: deckhouse", func(m registry.Meta) bool {
 		return m.Marks.Labels[registry.LabelHeritage] == "deckhouse"

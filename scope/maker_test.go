@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"regexp"
 	"testing"
 
 	"github.com/understudy-dr/understudy/registry"
@@ -15,7 +16,9 @@ func TestMakers(t *testing.T) {
 		endpoints   = `"apiVersion":"v1","kind":"Endpoints"`
 		slice       = `"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice"`
 		clusterRole = `"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole"`
+		binding     = `"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding"`
 		configMap   = `"apiVersion":"v1","kind":"ConfigMap"`
+		secret      = `"apiVersion":"v1","kind":"Secret","type":"kubernetes.io/rook"`
 	)
 	for name, tc := range map[string]struct {
 		profile, key, kind, metadata string
@@ -38,6 +41,18 @@ func TestMakers(t *testing.T) {
 		"slice without a label":        {"", "/registry/endpointslices/prod/a", slice, `"labels":null`, true},
 		"cluster-admin":                {"", "/registry/clusterroles/cluster-admin", clusterRole, `"labels":{"kubernetes.io/bootstrapping":"rbac-defaults"}`, false},
 		"system: by hand":              {"", "/registry/clusterroles/system:ovn", clusterRole, `"labels":{"a":"b"}`, true},
+		"a binding of the bootstrap":   {"", "/registry/clusterrolebindings/system:basic-user", binding, `"labels":{"kubernetes.io/bootstrapping":"rbac-defaults"}`, false},
+		"bootstrap name by hand":       {"", "/registry/clusterroles/cluster-admin", clusterRole, `"labels":null`, true},
+		"a copy with the label":        {"", "/registry/clusterroles/team-view", clusterRole, `"labels":{"kubernetes.io/bootstrapping":"rbac-defaults"}`, true},
+		"a copy in a namespace":        {"", "/registry/roles/prod/view", `"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role"`, `"labels":{"kubernetes.io/bootstrapping":"rbac-defaults"}`, true},
+		"monitors of Rook":             {"", "/registry/configmaps/rook-ceph/rook-ceph-mon-endpoints", configMap, `"ownerReferences":[{"apiVersion":"ceph.rook.io/v1","kind":"CephCluster","name":"c","uid":"x"}]`, false},
+		"monitors made known by hand":  {"", "/registry/configmaps/rook-ceph/rook-ceph-mon-endpoints", configMap, `"managedFields":[{"manager":"kubectl-create"}]`, true},
+		"for Rook's CSI":               {"", "/registry/configmaps/rook-ceph/rook-ceph-csi-config", configMap, `"ownerReferences":[{"apiVersion":"apps/v1","kind":"Deployment","name":"rook-ceph-operator","uid":"x","controller":true}]`, false},
+		"devices of a node":            {"", "/registry/configmaps/rook-ceph/local-device-a", configMap, `"labels":{"app":"rook-discover","rook.io/node":"a"}`, false},
+		"a local device of a team":     {"", "/registry/configmaps/prod/local-device-a", configMap, `"labels":{"app":"cameras"}`, true},
+		"Rook's disruption budgets":    {"", "/registry/configmaps/rook-ceph/rook-ceph-pdbstatemap", configMap, `"managedFields":[{"manager":"rook"}]`, false},
+		"identity of a Ceph cluster":   {"everything", "/registry/secrets/rook-ceph/rook-ceph-mon", secret, `"ownerReferences":[{"apiVersion":"ceph.rook.io/v1","kind":"CephCluster","name":"c","uid":"x","controller":true}]`, false},
+		"of an external Ceph cluster":  {"everything", "/registry/secrets/rook-ceph/rook-ceph-mon", secret, ``, true},
 		"in kube-system all the same":  {"", "/registry/replicasets/kube-system/a", replicaSet, ``, false},
 		"Deckhouse's":                  {"deckhouse", "/registry/configmaps/prod/a", configMap, `"labels":{"heritage":"deckhouse"}`, false},
 		"a team's":                     {"deckhouse", "/registry/configmaps/prod/a", configMap, `"labels":{"heritage":"team"}`, true},
@@ -74,28 +89,33 @@ func TestNodeState(t *testing.T) {
 	for _, profile := range Profiles() {
 		s := mustNew(t, Config{Profile: profile})
 		for key, want := range map[string]Verdict{
-			"/registry/crd.projectcalico.org/ipamblocks/10-244-0-0-26":           Out,
-			"/registry/crd.projectcalico.org/ippools/default":                    In,
-			"/registry/crd.projectcalico.org/felixconfigurations/node.a":         Out,
-			"/registry/crd.projectcalico.org/felixconfigurations/default":        In,
-			"/registry/cilium.io/ciliumnodes/a":                                  Out,
-			"/registry/cilium.io/ciliumnetworkpolicies/prod/a":                   In,
-			"/registry/kubeovn.io/ips/a":                                         Out,
-			"/registry/kubeovn.io/subnets/a":                                     In,
-			"/registry/whereabouts.cni.cncf.io/ippools/prod/a":                   Out,
-			"/registry/k8s.cni.cncf.io/network-attachment-definitions/prod/a":    In,
-			"/registry/crd.antrea.io/antreaagentinfos/a":                         Out,
-			"/registry/longhorn.io/replicas/longhorn-system/a":                   Out,
-			"/registry/longhorn.io/settings/longhorn-system/a":                   In,
-			"/registry/configmaps/rook-ceph/rook-ceph-mon-endpoints":             Out,
-			"/registry/configmaps/rook-ceph/rook-ceph-operator-config":           In,
-			"/registry/ceph.rook.io/cephclusters/rook-ceph/a":                    In,
-			"/registry/internal.linstor.linbit.com/nodes/a":                      Out,
-			"/registry/machine.openshift.io/machines/openshift-machine-api/a":    Out,
-			"/registry/cluster.x-k8s.io/machines/prod/a":                         In,
-			"/registry/status.gatekeeper.sh/constraintpodstatuses/g/a":           Out,
-			"/registry/nfd.k8s-sigs.io/nodefeaturerules/a":                       In,
-			"/registry/sriovnetwork.openshift.io/sriovnetworknodestates/sriov/a": Out,
+			"/registry/crd.projectcalico.org/ipamblocks/10-244-0-0-26":                             Out,
+			"/registry/crd.projectcalico.org/ippools/default":                                      In,
+			"/registry/crd.projectcalico.org/felixconfigurations/node.a":                           Out,
+			"/registry/crd.projectcalico.org/felixconfigurations/default":                          In,
+			"/registry/cilium.io/ciliumnodes/a":                                                    Out,
+			"/registry/cilium.io/ciliumnetworkpolicies/prod/a":                                     In,
+			"/registry/kubeovn.io/ips/a":                                                           Out,
+			"/registry/kubeovn.io/subnets/a":                                                       In,
+			"/registry/whereabouts.cni.cncf.io/ippools/prod/a":                                     Out,
+			"/registry/k8s.cni.cncf.io/network-attachment-definitions/prod/a":                      In,
+			"/registry/crd.antrea.io/antreaagentinfos/a":                                           Out,
+			"/registry/longhorn.io/replicas/longhorn-system/a":                                     Out,
+			"/registry/longhorn.io/settings/longhorn-system/a":                                     In,
+			"/registry/configmaps/rook-ceph/rook-ceph-mon-endpoints":                               AskObject,
+			"/registry/configmaps/rook-ceph/rook-ceph-operator-config":                             In,
+			"/registry/ceph.rook.io/cephclusters/rook-ceph/a":                                      In,
+			"/registry/internal.linstor.linbit.com/nodes/a":                                        Out,
+			"/registry/kubevirt.io/virtualmachines/prod/a":                                         In,
+			"/registry/metallb.io/configurationstates/metallb-system/a":                            Out,
+			"/registry/metallb.io/ipaddresspools/metallb-system/a":                                 In,
+			"/registry/zfs.openebs.io/zfsbackups/openebs/a":                                        Out,
+			"/registry/machine.openshift.io/controlplanemachinesets/openshift-machine-api/cluster": Out,
+			"/registry/machine.openshift.io/machines/openshift-machine-api/a":                      Out,
+			"/registry/cluster.x-k8s.io/machines/prod/a":                                           In,
+			"/registry/status.gatekeeper.sh/constraintpodstatuses/g/a":                             Out,
+			"/registry/nfd.k8s-sigs.io/nodefeaturerules/a":                                         In,
+			"/registry/sriovnetwork.openshift.io/sriovnetworknodestates/sriov/a":                   Out,
 		} {
 			if got := s.Key(key); got != want && !(profile == "deckhouse" && want == In && got == AskObject) {
 				t.Errorf("%s: Key(%q) = %v, want %v", profile, key, got, want)
@@ -103,8 +123,25 @@ func TestNodeState(t *testing.T) {
 		}
 	}
 	for _, rule := range nodeState {
-		if rule.why == "" || rule.in || rule.maker != nil {
-			t.Errorf("%v has no reason, or is more than a rule that leaves out", rule.Rule)
+		if rule.in {
+			t.Errorf("%v is no rule that leaves out", rule.Rule)
+		}
+	}
+}
+
+// Whoever doubts a row can look it up: a repository with a path, or a page.
+func TestEveryRowHasItsSource(t *testing.T) {
+	source := regexp.MustCompile(`^[A-Za-z0-9.-]+/[A-Za-z0-9._/-]+|^Shturval's documentation, page `)
+	for _, p := range profiles {
+		for _, r := range p.rules {
+			if r.why == "" || !source.MatchString(r.source) {
+				t.Errorf("%s: %v: reason %q, source %q", p.name, r.Rule, r.why, r.source)
+			}
+		}
+	}
+	for _, p := range Presets {
+		if p.Why == "" || !source.MatchString(p.Source) {
+			t.Errorf("%s: reason %q, source %q", p.Name, p.Why, p.Source)
 		}
 	}
 }

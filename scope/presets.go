@@ -8,7 +8,7 @@ type Preset struct {
 	Name   string
 	Holds  []Hold
 	Why    string // what would happen on a standby otherwise
-	Source string // where its controllers are told to look
+	Source string // where its controllers look: the repository and the path in it, or the page
 }
 
 const (
@@ -29,7 +29,7 @@ var Presets = []Preset{
 			set(`{"spec":{"template":{"spec":{"nodeSelector":{"understudy.dev/held":"true"}}}}}`, "daemonsets.apps"),
 			set(`{"spec":{"suspend":true}}`, "cronjobs.batch", "jobs.batch"),
 		},
-		Why: "a second set of Pods", Source: "k8s.io/api/apps/v1, batch/v1",
+		Why: "a second set of Pods", Source: "k8s.io/api apps/v1, batch/v1",
 	},
 	{
 		Name: "volumes",
@@ -43,7 +43,7 @@ var Presets = []Preset{
 			// class that is not there waits. (Naming a volume that is not there would unbind the one that the primary binds.)
 			set(`{"spec":{"storageClassName":"understudy-held"}}`, "persistentvolumeclaims").where(`{"spec":{"volumeName":null}}`),
 		},
-		Why: "the primary's storage is deleted, given to a claim of the standby's, or made a second time", Source: "pkg/controller/volume/persistentvolume of k8s.io/kubernetes",
+		Why: "the primary's storage is deleted, given to a claim of the standby's, or made a second time", Source: "kubernetes/kubernetes pkg/controller/volume/persistentvolume",
 	},
 	{
 		// A class that no controller has, and no finalizer: docs/holds.md says why not the type.
@@ -55,7 +55,7 @@ var Presets = []Preset{
 			set(`{"metadata":{"finalizers":null}}`, "services").where(`{"metadata":{"finalizers":["service.k8s.aws/resources"]}}`),
 		},
 		Why:    "the cloud's load balancer is named after the Service's UID: the primary's is pointed at the standby's nodes, or deleted",
-		Source: "wantsLoadBalancer, needsCleanup in controllers/service of k8s.io/cloud-provider",
+		Source: "kubernetes/cloud-provider controllers/service/controller.go, wantsLoadBalancer, needsCleanup",
 	},
 	{
 		Name: "admission policies",
@@ -64,7 +64,7 @@ var Presets = []Preset{
 			set(`{"spec":{"matchResources":{`+nothing+`}}}`, "validatingadmissionpolicybindings.admissionregistration.k8s.io", "mutatingadmissionpolicybindings.admissionregistration.k8s.io"),
 		},
 		Why:    "the standby's writes are judged by them: one whose parameters are not there denies all that it matches",
-		Source: "pkg/admission/plugin/policy of k8s.io/apiserver",
+		Source: "kubernetes/apiserver pkg/admission/plugin/policy",
 	},
 	{
 		// Pausing a Cluster pauses what hangs on it; a ClusterResourceSet looks at its own annotation only.
@@ -73,12 +73,12 @@ var Presets = []Preset{
 			set(`{"spec":{"paused":true}}`, "clusters.cluster.x-k8s.io"),
 			annotate("cluster.x-k8s.io/paused", "true", "clusterresourcesets.addons.cluster.x-k8s.io"),
 		},
-		Why: "machines are created, replaced and deleted twice", Source: "util/paused of sigs.k8s.io/cluster-api",
+		Why: "machines are created, replaced and deleted twice", Source: "kubernetes-sigs/cluster-api util/paused/paused.go, internal/controllers/clusterresourceset",
 	},
 	{
 		Name:  "Metal3",
 		Holds: []Hold{annotate("baremetalhost.metal3.io/paused", heldName, "baremetalhosts.metal3.io")},
-		Why:   "two operators switch, inspect and clean the same servers", Source: "PausedAnnotation in apis/metal3.io of metal3-io/baremetal-operator",
+		Why:   "two operators switch, inspect and clean the same servers", Source: "metal3-io/baremetal-operator apis/metal3.io/v1alpha1/baremetalhost_types.go, PausedAnnotation",
 	},
 	{
 		// Managed resources and composites have any group; these fields are theirs alone.
@@ -89,12 +89,12 @@ var Presets = []Preset{
 			annotate("crossplane.io/paused", "true", "*").where(`{"spec":{"crossplane":{"compositionRef":{}}}}`),
 			annotate("crossplane.io/paused", "true", "*.pkg.crossplane.io"),
 		},
-		Why: "cloud resources are created and changed twice", Source: "docs.crossplane.io, Pause a managed resource, Pause a composite resource",
+		Why: "cloud resources are created and changed twice", Source: "crossplane/crossplane internal/controller/apiextensions/composite, internal/controller/pkg; crossplane/crossplane-runtime pkg/meta, IsPaused",
 	},
 	{
 		Name:  "Azure Service Operator",
 		Holds: []Hold{annotate("serviceoperator.azure.com/reconcile-policy", "skip", "*.azure.com")},
-		Why:   "as Crossplane's", Source: "azure.github.io/azure-service-operator, Annotations",
+		Why:   "as Crossplane's", Source: "azure.github.io/azure-service-operator/guide/annotations",
 	},
 	{
 		Name: "Hive, HyperShift",
@@ -102,12 +102,18 @@ var Presets = []Preset{
 			annotate("hive.openshift.io/reconcile-pause", "true", "clusterdeployments.hive.openshift.io"),
 			set(`{"spec":{"pausedUntil":"true"}}`, "hostedclusters.hypershift.openshift.io", "nodepools.hypershift.openshift.io"),
 		},
-		Why: "clusters are installed, hibernated and destroyed twice", Source: "openshift/hive, openshift/hypershift api/hypershift/v1beta1",
+		Why: "clusters are installed, hibernated and destroyed twice", Source: "openshift/hive pkg/constants, ReconcilePauseAnnotation; openshift/hypershift api/hypershift/v1beta1, pausedUntil",
 	},
 	{
-		Name:  "KubeVirt",
-		Holds: []Hold{set(`{"spec":{"running":null,"runStrategy":"Halted"}}`, "virtualmachines.kubevirt.io"), set(`{"spec":{"replicas":0}}`, "virtualmachineinstancereplicasets.kubevirt.io", "virtualmachinepools.pool.kubevirt.io")},
-		Why:   "a second virtual machine on the same disk", Source: "kubevirt.io user guide, Run strategies",
+		// One of the two fields must be there, and one alone. A pool without replicas
+		// would delete its machines, which are replicated; the instances of a set are not.
+		Name: "KubeVirt",
+		Holds: []Hold{
+			set(`{"spec":{"running":null,"runStrategy":"Halted"}}`, "virtualmachines.kubevirt.io"),
+			set(`{"spec":{"replicas":0}}`, "virtualmachineinstancereplicasets.kubevirt.io"),
+			set(`{"spec":{"paused":true}}`, "virtualmachinepools.pool.kubevirt.io"),
+		},
+		Why: "a second virtual machine on the same disk", Source: "kubevirt/kubevirt staging/src/kubevirt.io/api/core/v1/types.go, RunStrategy; pkg/virt-controller/watch/pool/pool.go",
 	},
 	{
 		// GitOps writes what stands in the repository, and so undoes other holds.
@@ -117,28 +123,29 @@ var Presets = []Preset{
 				"imageupdateautomations.image.toolkit.fluxcd.io", "terraforms.infra.contrib.fluxcd.io"),
 			annotate("fluxcd.controlplane.io/reconcile", "disabled", "*.fluxcd.controlplane.io"),
 		},
-		Why: "held objects are written anew as they stand in the repository; image automation commits twice", Source: "fluxcd.io, Kustomization, HelmRelease, suspend; fluxoperator.dev",
+		Why: "held objects are written anew as they stand in the repository; image automation commits twice", Source: "fluxcd.io/flux/components, suspend; fluxoperator.dev/docs/crd; flux-iac/tofu-controller controllers",
 	},
 	{
-		// The controller of ApplicationSets would take the annotation off the Applications that it has made.
+		// The controller of ApplicationSets would take the annotation off the Applications that it has made,
+		// and makes new ones in either case. The policy of its own command line goes before the field.
 		Name: "Argo",
 		Holds: []Hold{
 			annotate("argocd.argoproj.io/skip-reconcile", "true", "applications.argoproj.io"),
-			set(`{"spec":{"syncPolicy":{"applicationsSync":"create-only"}}}`, "applicationsets.argoproj.io"),
+			set(`{"spec":{"syncPolicy":{"applicationsSync":"create-only"},"template":{"metadata":{"annotations":{"argocd.argoproj.io/skip-reconcile":"true"}}}}}`, "applicationsets.argoproj.io"),
 			set(`{"spec":{"suspend":true}}`, "cronworkflows.argoproj.io", "workflows.argoproj.io"),
 			set(`{"spec":{"replicas":0}}`, "rollouts.argoproj.io"),
 		},
-		Why: "as Flux's; workflows run twice", Source: "argo-cd.readthedocs.io, Skip Application Reconcile, Controlling Resource Modification",
+		Why: "as Flux's; workflows run twice", Source: "argoproj/argo-cd docs/user-guide/skip_reconcile.md, docs/operator-manual/applicationset/Controlling-Resource-Modification.md; argoproj/argo-workflows, argoproj/argo-rollouts pkg/apis",
 	},
 	{
 		Name:  "Fleet",
-		Holds: []Hold{set(`{"spec":{"paused":true}}`, "gitrepos.fleet.cattle.io", "bundles.fleet.cattle.io")},
-		Why:   "bundles are deployed from two sides", Source: "pkg/apis/fleet.cattle.io/v1alpha1 of rancher/fleet",
+		Holds: []Hold{set(`{"spec":{"paused":true}}`, "gitrepos.fleet.cattle.io", "helmops.fleet.cattle.io", "bundles.fleet.cattle.io")},
+		Why:   "bundles are deployed from two sides", Source: "rancher/fleet pkg/apis/fleet.cattle.io/v1alpha1, gitrepo_types.go, helmop_types.go, bundle_types.go",
 	},
 	{
 		Name:  "KEDA",
 		Holds: []Hold{annotate("autoscaling.keda.sh/paused", "true", "scaledobjects.keda.sh", "scaledjobs.keda.sh")},
-		Why:   "held workloads are scaled up", Source: "keda.sh, Pause autoscaling",
+		Why:   "held workloads are scaled up", Source: "kedacore/keda controllers/keda/scaledobject_controller.go; keda.sh/docs, Pause autoscaling",
 	},
 	{
 		Name: "Velero",
@@ -147,17 +154,17 @@ var Presets = []Preset{
 			// Its garbage collection deletes backups of which it thinks that they have expired.
 			set(`{"spec":{"accessMode":"ReadOnly"}}`, "backupstoragelocations.velero.io"),
 		},
-		Why: "two clusters write to one store, and one deletes the other's backups", Source: "velero.io, Schedule, BackupStorageLocation",
+		Why: "two clusters write to one store, and one deletes the other's backups", Source: "vmware-tanzu/velero pkg/apis/velero/v1/schedule_types.go, pkg/controller/gc_controller.go",
 	},
 	{
 		Name:  "VolSync",
 		Holds: []Hold{set(`{"spec":{"paused":true}}`, "replicationsources.volsync.backube", "replicationdestinations.volsync.backube")},
-		Why:   "volumes are copied over each other", Source: "api/v1alpha1 of backube/volsync",
+		Why:   "volumes are copied over each other", Source: "backube/volsync api/v1alpha1, replicationsource_types.go, replicationdestination_types.go",
 	},
 	{
 		Name:  "Open Cluster Management",
 		Holds: []Hold{set(`{"spec":{"paused":true}}`, "backupschedules.cluster.open-cluster-management.io")},
-		Why:   "a passive hub writes over the backups of the active one", Source: "stolostron/cluster-backup-operator, BackupSchedule",
+		Why:   "a passive hub writes over the backups of the active one", Source: "stolostron/cluster-backup-operator controllers/schedule_controller.go, SchedulePhasePaused",
 	},
 	{
 		Name: "CloudNativePG",
@@ -165,7 +172,7 @@ var Presets = []Preset{
 			annotate("cnpg.io/reconciliationLoop", "disabled", "clusters.postgresql.cnpg.io"),
 			set(`{"spec":{"suspend":true}}`, "scheduledbackups.postgresql.cnpg.io"),
 		},
-		Why: "a second database archives into the same store", Source: "cloudnative-pg.io, Failure modes, Disabling reconciliation",
+		Why: "a second database archives into the same store", Source: "cloudnative-pg.io/docs, Failure modes, Disabling reconciliation; cloudnative-pg/cloudnative-pg api/v1/scheduledbackup_types.go",
 	},
 	{
 		// StrimziPodSets look at no annotation; without Pods in it, one makes none.
@@ -174,21 +181,22 @@ var Presets = []Preset{
 			annotate("strimzi.io/pause-reconciliation", "true", "*.kafka.strimzi.io"),
 			set(`{"spec":{"pods":[]}}`, "strimzipodsets.core.strimzi.io"),
 		},
-		Why: "a second set of brokers, and topics changed twice", Source: "strimzi.io, Pausing reconciliation of custom resources; strimzi-kafka-operator issue 10042",
+		Why: "a second set of brokers, and topics changed twice", Source: "strimzi.io/docs, Pausing reconciliation of custom resources; github.com/strimzi/strimzi-kafka-operator/issues/10042",
 	},
 	{
 		Name: "other databases and queues",
 		Holds: []Hold{
 			label("rabbitmq.com/pauseReconciliation", "true", "rabbitmqclusters.rabbitmq.com"),
 			annotate("eck.k8s.elastic.co/managed", "false", "*.k8s.elastic.co"),
-			set(`{"spec":{"pause":true}}`, "perconaxtradbclusters.pxc.percona.com", "perconaservermongodbs.psmdb.percona.com", "perconapgclusters.pgv2.percona.com"),
+			set(`{"spec":{"pause":true}}`, "perconaxtradbclusters.pxc.percona.com", "perconaservermongodbs.psmdb.percona.com", "perconapgclusters.pgv2.percona.com",
+				"perconaservermysqls.ps.percona.com"),
 		},
-		Why: "their operators make Pods beside held StatefulSets", Source: "rabbitmq.com, Pause reconciliation; elastic.co, Exclude resources from reconciliation; docs.percona.com, pause",
+		Why: "their operators make Pods beside held StatefulSets", Source: "rabbitmq/cluster-operator controllers/rabbitmqcluster_controller.go, pauseReconciliationLabel; elastic/cloud-on-k8s pkg/controller/common/unmanaged.go; percona/percona-xtradb-cluster-operator pkg/apis/pxc/v1/pxc_types.go and its like",
 	},
 	{
 		Name:  "scheduler extenders",
 		Holds: []Hold{set(`{"webhooks":[]}`, "kubeschedulerwebhookconfigurations.deckhouse.io")},
-		Why:   "with failurePolicy Fail and no backend the standby's scheduler places no Pod any more", Source: "deckhouse.io, control-plane-manager, KubeSchedulerWebhookConfiguration",
+		Why:   "with failurePolicy Fail and no backend the standby's scheduler places no Pod any more", Source: "deckhouse/deckhouse modules/040-control-plane-manager/crds/kube_scheduler_webhook_configuration.yaml",
 	},
 	primaryItself,
 }
@@ -202,7 +210,7 @@ var primaryItself = Preset{
 		annotate("understudy.dev/describes", "the-primary", "clusters.provisioning.cattle.io", "clusters.fleet.cattle.io").where(`{"metadata":{"name":"local","namespace":"fleet-local"}}`),
 		annotate("understudy.dev/describes", "the-primary", "managedclusters.cluster.open-cluster-management.io").where(`{"metadata":{"labels":{"local-cluster":"true"}}}`),
 	},
-	Why: "Rancher or the hub takes one cluster for the other; the annotation stops nothing, it keeps the object from being released unnamed", Source: "rancher/rancher, stolostron/multiclusterhub-operator",
+	Why: "Rancher or the hub takes one cluster for the other; the annotation stops nothing, it keeps the object from being released unnamed", Source: "rancher/rancher pkg/apis, local; stolostron/multiclusterhub-operator pkg, local-cluster",
 }
 
 func set(patch string, resources ...string) Hold {

@@ -89,6 +89,12 @@ func TestPresets(t *testing.T) {
 		"scheduler extenders":           {"/registry/deckhouse.io/kubeschedulerwebhookconfigurations/x", custom("deckhouse.io/v1alpha1", "", `"webhooks":[{"weight":5,"failurePolicy":"Fail"}]`), []string{"webhooks"}, []any{}},
 		"another's webhooks":            {"/registry/deckhouse.io/others/x", custom("deckhouse.io/v1alpha1", "", `"webhooks":[{"weight":5}]`), nil, nil},
 		"virtual machine":               {"/registry/kubevirt.io/virtualmachines/a/x", custom("kubevirt.io/v1", "", `"spec":{"running":true}`), []string{"spec"}, map[string]any{"runStrategy": "Halted"}},
+		"virtual machine by strategy":   {"/registry/kubevirt.io/virtualmachines/a/x", custom("kubevirt.io/v1", "", `"spec":{"runStrategy":"RerunOnFailure"}`), []string{"spec"}, map[string]any{"runStrategy": "Halted"}},
+		"halted virtual machine":        {"/registry/kubevirt.io/virtualmachines/a/x", custom("kubevirt.io/v1", "", `"spec":{"runStrategy":"Halted"}`), nil, nil},
+		"pool of virtual machines":      {"/registry/pool.kubevirt.io/virtualmachinepools/a/x", custom("pool.kubevirt.io/v1beta1", "", `"spec":{"replicas":3}`), []string{"spec"}, map[string]any{"replicas": int64(3), "paused": true}},
+		"ApplicationSet":                {"/registry/argoproj.io/applicationsets/a/x", custom("argoproj.io/v1alpha1", "", `"spec":{"template":{"metadata":{"name":"{{name}}"}}}`), []string{"spec", "template", "metadata"}, map[string]any{"name": "{{name}}", "annotations": map[string]any{"argocd.argoproj.io/skip-reconcile": "true"}}},
+		"ApplicationSet's Applications": {"/registry/argoproj.io/applicationsets/a/x", custom("argoproj.io/v1alpha1", "", `"spec":{"syncPolicy":{"preserveResourcesOnDeletion":true}}`), []string{"spec", "syncPolicy"}, map[string]any{"preserveResourcesOnDeletion": true, "applicationsSync": "create-only"}},
+		"HelmOp":                        {"/registry/fleet.cattle.io/helmops/a/x", custom("fleet.cattle.io/v1alpha1", "", `"spec":{}`), []string{"spec", "paused"}, true},
 		"backup location":               {"/registry/velero.io/backupstoragelocations/a/x", custom("velero.io/v1", "", `"spec":{}`), []string{"spec", "accessMode"}, "ReadOnly"},
 	} {
 		want, err := view.Want(tc.key, tc.value)

@@ -37,9 +37,10 @@ type Row struct {
 	OnlyPrimary int64 `json:"onlyPrimary,omitempty"`
 	Twins       int64 `json:"twins,omitempty"`     // each side has one of its own
 	Conflicts   int64 `json:"conflicts,omitempty"` // of those: stay until somebody decides
-	// Names are of what has value and is left out: custom resources and Secrets of
-	// the primary, and Pods that no controller made. The first of them.
-	Names []string `json:"names,omitempty"`
+	// Valued counts those of Primary that have value and are left out: custom resources and Secrets, Pods that no
+	// controller made, bootstrap roles that somebody has changed. Names are of the first of them.
+	Valued int64    `json:"valued,omitempty"`
+	Names  []string `json:"names,omitempty"`
 }
 
 type rowKey struct {
@@ -166,8 +167,10 @@ func (s *Survey) Add(p, q *kv.Pair, j Judged) {
 		row.Standby++
 	}
 	switch {
-	case !in && p != nil && (valued(place.Resource) || j.worth != "") && len(row.Names) < maxNames:
-		row.Names = append(row.Names, j.k.Name)
+	case !in && p != nil && (valued(place.Resource) || j.worth != ""):
+		if row.Valued++; len(row.Names) < maxNames {
+			row.Names = append(row.Names, j.k.Name)
+		}
 	case in && q == nil:
 		row.OnlyPrimary++
 		if j.want.Meta.Type == helmRelease {

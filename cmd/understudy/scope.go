@@ -34,9 +34,11 @@ func newScopeListCmd(app *app) *cobra.Command {
 		Use:   "list",
 		Short: "Show per namespace and resource what takes part and what does not",
 		Long: `Reads every key of both sides and counts the objects of each resource in each
-namespace: what takes part, and what is left out, with the rule. Custom resources
-and Secrets that are left out are named, 20 of each kind; so are the objects of the
-standby's own that have the name of one of the primary's. Writes nothing.
+namespace: what takes part, and what is left out, with the rule. Of what is left
+out, custom resources and Secrets are named, 20 of each kind, whichever rule leaves
+them out, Pods that no controller made and bootstrap roles that somebody has
+changed; so are the objects of the standby's own that have the name of one of the
+primary's. Writes nothing.
 
 Exit status: 0 shown, 1 a side cannot be read, 8 etcd refuses the user.`,
 		Args: cobra.NoArgs,
@@ -173,7 +175,7 @@ func named(row twin.Row) (lines []string) {
 	for i := 0; i < len(row.Names); i += 4 {
 		lines = append(lines, strings.Join(row.Names[i:min(i+4, len(row.Names))], ", "))
 	}
-	if more := row.Primary - int64(len(row.Names)); more > 0 && len(lines) > 0 {
+	if more := row.Valued - int64(len(row.Names)); more > 0 && len(lines) > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return lines
