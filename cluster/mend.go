@@ -47,7 +47,7 @@ func (c *Cluster) Replace(m MemberHealth, h Health, alarmed bool) string {
 	steps := []string{
 		fmt.Sprintf("%s member remove %x", ctl, m.ID),
 		"on the host of " + m.Label() + ": stop etcd, and move its data directory away",
-		fmt.Sprintf("%s member add %s --peer-urls=%s", ctl, quoteFlag("=" + m.Label())[1:], strings.Join(m.PeerURLs, ",")),
+		fmt.Sprintf("%s member add %s --peer-urls=%s", ctl, quoteFlag("=" + m.Label())[1:], quoteFlag("=" + strings.Join(m.PeerURLs, ","))[1:]),
 		"start etcd there again with --initial-cluster-state=existing and what member add has printed",
 	}
 	if alarmed {

@@ -114,7 +114,7 @@ func checkNonEmpty(s string) error {
 
 func checkHost(s string) error {
 	if s == "" || strings.ContainsAny(s, "/@ ") || strings.Contains(s, ":") && net.ParseIP(s) == nil {
-		return fmt.Errorf("%q is not a host name or IP address; write neither https:// nor a port", s)
+		return fmt.Errorf("%q is not a host name or IP address; write neither https:// nor a port, nor brackets", s)
 	}
 	return nil
 }

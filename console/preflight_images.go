@@ -30,7 +30,7 @@ func judgeImages(f PreflightFacts) []PreflightLine {
 	}
 	upload := "upload them to where " + f.Standby.Name + " pulls from"
 	if _, alauda := f.Standby.Platform.Value["Alauda"]; alauda {
-		upload += ": violet push PACKAGE --platform-address https://" + nothingAt(f.Standby.VIP) + " --dest-repo REGISTRY, with that registry's user and password or --no-auth"
+		upload += ": violet push PACKAGE --platform-address https://" + inURL(nothingAt(f.Standby.VIP)) + " --dest-repo REGISTRY, with that registry's user and password or --no-auth"
 	}
 	need := archsOf(f.Standby.Nodes.Value)
 	var missing, denied, foreign []string

@@ -133,6 +133,9 @@ var reachCases = map[string]preflightCase{
 	"the VIP passes on neither": {func(f *PreflightFacts) { f.Primary.VIPAsked, f.Standby.VIPAsked = nil, nil }, "vip-leads-home", CheckOK, "neither VIP is to pass on"},
 	"the VIP is a node's":       {func(f *PreflightFacts) { f.Standby.Nodes.Value[0].Addresses = []string{"10.1.0.10"} }, "vip-of-nodes", CheckWarn, "the VIP 10.1.0.10 of spb is the address of its node spb-1"},
 	"a console by name only":    {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("platform.example.com") }, "vip-redirect", CheckWarn, "of spb sends clients to platform.example.com"},
+	"a console at an IPv6 VIP": {func(f *PreflightFacts) {
+		f.Standby.VIP, f.Standby.VIPRedirect = "2001:db8::11", found("platform.example.com")
+	}, "vip-redirect", CheckWarn, "https://[2001:db8::11]/ of spb"},
 	"a console elsewhere":       {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("login.example.net") }, "vip-redirect", CheckWarn, "of spb sends clients to login.example.net, which is no name of this pair"},
 	"a console of the other's":  {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("10.0.0.10") }, "vip-redirect", CheckFail, "of spb sends clients to 10.0.0.10, which is moscow"},
 	"a console by its own name": {func(f *PreflightFacts) { f.Standby.VIPRedirect = found("SPB.example.com") }, "vip-redirect", CheckOK, "spb answers at its VIP, as SPB.example.com"},

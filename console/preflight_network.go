@@ -18,7 +18,7 @@ func judgeCIDR(f PreflightFacts) []PreflightLine {
 	if len(p) == 0 && len(s) == 0 {
 		return unchecked("compare --service-cluster-ip-range by hand", "service CIDRs", "neither side says")
 	}
-	if slices.Equal(p, s) {
+	if slices.EqualFunc(p, s, func(a, b string) bool { return oneSpelling(a) == oneSpelling(b) }) {
 		return checked(CheckOK, "", "both sides have the service CIDR %s", strings.Join(p, ", "))
 	}
 	return checked(CheckFail, "Services keep their ClusterIPs: give both sides the same --service-cluster-ip-range", "service CIDRs differ: %s on %s, %s on %s",
@@ -33,7 +33,7 @@ func judgeClusterIPs(f PreflightFacts) []PreflightLine {
 	taken := map[string]string{}
 	for name, service := range s {
 		for _, ip := range service.IPs {
-			taken[ip] = name
+			taken[oneSpelling(ip)] = name
 		}
 	}
 	var ranges []netip.Prefix
@@ -50,7 +50,7 @@ func judgeClusterIPs(f PreflightFacts) []PreflightLine {
 		}
 		looked++
 		for _, ip := range p[name].IPs {
-			if other, is := taken[ip]; is && other != name {
+			if other, is := taken[oneSpelling(ip)]; is && other != name {
 				collisions = append(collisions, fmt.Sprintf("%s of %s is %s's on %s", ip, name, other, f.Standby.Name))
 			}
 			if addr, err := netip.ParseAddr(ip); err == nil && len(ranges) > 0 && !slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Contains(addr) }) {
@@ -137,6 +137,26 @@ func sameHost(a, b string) bool {
 		return ip.Equal(net.ParseIP(b))
 	}
 	return a != "" && strings.EqualFold(a, b)
+}
+
+// inURL is a host as it stands in a URL: an IPv6 address has brackets there.
+func inURL(host string) string {
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// oneSpelling is an address or a range in the one way in which it may be compared:
+// IPv6 has many.
+func oneSpelling(text string) string {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return ip.String()
+	}
+	if r, err := netip.ParsePrefix(text); err == nil {
+		return r.String()
+	}
+	return text
 }
 
 func judgeEndpoint(f PreflightFacts) (lines []PreflightLine) {

@@ -188,7 +188,7 @@ func judgeRedirect(f PreflightFacts) (lines []PreflightLine) {
 		side, other := pair[0], pair[1]
 		to := side.VIPRedirect
 		says := func(state PreflightState, remedy, follows string) {
-			lines = append(lines, checked(state, remedy, "https://%s/ of %s sends clients to %s%s", side.VIP, side.Name, to.Value, follows)...)
+			lines = append(lines, checked(state, remedy, "https://%s/ of %s sends clients to %s%s", inURL(side.VIP), side.Name, to.Value, follows)...)
 		}
 		switch {
 		case !side.VIPAsked["redirect"]:

@@ -238,7 +238,14 @@ func TestPreflightRules(t *testing.T) {
 		"configured ones missing":    {func(f *PreflightFacts) { f.RegistrySecrets = []string{"a/b"} }, "registry-credentials", CheckFail, "a/b are not on moscow"},
 		"credentials differ":         {func(f *PreflightFacts) { f.Standby.PullSecrets.Value["team/registry"] = "bb" }, "registry-credentials", CheckWarn, "differ"},
 		"another CIDR":               {func(f *PreflightFacts) { f.Standby.CIDRs = found([]string{"10.4.0.0/16"}) }, "service-cidr", CheckFail, "10.4.0.0/16 on spb"},
-		"addresses outside":          {func(f *PreflightFacts) { f.Standby.CIDRs = found([]string{"10.4.0.0/16"}) }, "cluster-ips", CheckFail, "10.96.7.7 of team/web"},
+		"CIDRs of both families, one in other letters": {func(f *PreflightFacts) {
+			f.Primary.CIDRs, f.Standby.CIDRs = found([]string{"10.96.0.0/12", "fd00:10:96::/108"}), found([]string{"10.96.0.0/12", "FD00:10:96:0::/108"})
+		}, "service-cidr", CheckOK, ""},
+		"an IPv6 address taken, in other letters": {func(f *PreflightFacts) {
+			f.Primary.ClusterIPs = found(map[string]ServiceFacts{"team/web": {IPs: []string{"10.96.7.7", "fd00:10:96::7"}, InScope: true}})
+			f.Standby.ClusterIPs = found(map[string]ServiceFacts{"kube-system/dns": {IPs: []string{"10.96.0.10", "FD00:10:96:0::7"}}})
+		}, "cluster-ips", CheckFail, "fd00:10:96::7 of team/web is kube-system/dns's"},
+		"addresses outside": {func(f *PreflightFacts) { f.Standby.CIDRs = found([]string{"10.4.0.0/16"}) }, "cluster-ips", CheckFail, "10.96.7.7 of team/web"},
 		"collision": {func(f *PreflightFacts) {
 			f.Standby.ClusterIPs.Value["kube-system/dns"] = ServiceFacts{IPs: []string{"10.96.7.7"}}
 			delete(f.Standby.ClusterIPs.Value, "team/web")

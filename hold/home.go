@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -55,6 +56,7 @@ func (h *Home) AddHost(address, what string) {
 	if u, err := url.Parse(address); err == nil && u.Hostname() != "" {
 		host = u.Hostname()
 	}
+	host = oneSpelling(host)
 	if ip := net.ParseIP(host); host == "" || host == "localhost" || ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) || h.Hosts[host] != "" {
 		return
 	}
@@ -93,13 +95,21 @@ func hostPort(address string) (string, bool) {
 		if port == "" {
 			port = "443"
 		}
-		return net.JoinHostPort(strings.ToLower(u.Hostname()), port), true
+		return net.JoinHostPort(oneSpelling(u.Hostname()), port), true
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		host, port = strings.Trim(address, "[]"), "6443"
 	}
-	return net.JoinHostPort(strings.ToLower(host), port), host != ""
+	return net.JoinHostPort(oneSpelling(host), port), host != ""
+}
+
+// oneSpelling is a host in the one way in which it is compared: IPv6 has many.
+func oneSpelling(host string) string {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.String()
+	}
+	return strings.ToLower(host)
 }
 
 // ReadPrimary adds what the primary's etcd says of its own API servers and

@@ -21,12 +21,15 @@ func TestHomeLeads(t *testing.T) {
 	home.AddServer("10.0.0.10:6443", "the endpoint")
 	home.AddHost("https://10.0.0.1:2379", "a member")
 	home.AddHost("fd00::1", "a node")
+	home.AddServer("https://[FD00:0:0::10]:6443", "the endpoint of IPv6")
+	home.AddHost("fd00:0::2", "another node")
 	home.AddHost("127.0.0.1", "loopback")
 	home.AddHost("", "nothing")
 	home.addPort(int64(8443))
 	for address, want := range map[string]string{
 		"https://platform.example.com:443": "the name", "platform.example.com:6443": "", "10.0.0.10:6443": "the endpoint", "https://10.0.0.10:6443/": "the endpoint",
 		"10.0.0.10:30443": "", "10.0.0.1:6443": "a member", "10.0.0.1:8443": "a member", "10.0.0.1:31443": "", "https://[fd00::1]:6443": "a node", "[fd00::1]:6443": "a node",
+		"https://[fd00::10]:6443": "the endpoint of IPv6", "fd00:0:0:0:0:0:0:10": "the endpoint of IPv6", "[FD00::0:2]:6443": "another node", "[fd00::3]:6443": "",
 		"127.0.0.1:6443": "", "10.0.0.2:6443": "", "": "", "::": "",
 	} {
 		if got := home.Leads(address); got != want {

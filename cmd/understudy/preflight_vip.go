@@ -209,7 +209,7 @@ func redirect(ctx context.Context, vip, port string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if to.Hostname() == vip {
+	if console.Covers(vip, to.Hostname()) { // however an IPv6 address is written
 		return "", nil
 	}
 	return to.Hostname(), nil

@@ -3,6 +3,8 @@ package main
 import (
 	"crypto/tls"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -86,5 +88,25 @@ func TestWhoseEtcdIsBehindTheVIP(t *testing.T) {
 				t.Errorf("%+v, want %+v", got, tc.want)
 			}
 		})
+	}
+}
+
+// A platform that sends clients to its own address again keeps them, however the
+// address is written.
+func TestRedirectToTheVIPItself(t *testing.T) {
+	listener, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Fatalf("this machine has no ::1, so IPv6 cannot be tested here; see: sysctl net.ipv6.conf.lo.disable_ipv6: %v", err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://[0:0::1]/console", http.StatusFound)
+	}))
+	server.Listener.Close()
+	server.Listener = listener
+	server.StartTLS()
+	defer server.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	if to, err := redirect(t.Context(), "::1", port); to != "" || err != nil {
+		t.Errorf("it sends to %q, %v; want nowhere else", to, err)
 	}
 }

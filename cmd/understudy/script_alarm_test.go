@@ -20,7 +20,8 @@ import (
 
 // alarmCommands are about the members of an etcd.
 //
-//	etcd-members NAME N   start one of N members; $NAME is all their endpoints, each quoted
+//	etcd-members NAME N [HOST...]   start one of N members, on these loopback addresses in
+//	                      turn; $NAME is all their endpoints, each quoted
 //	alarm NAME KIND       raise NOSPACE or CORRUPT on the first member
 //	certs DIR             ca.crt, client.crt and .key, other.crt and .key, expired.crt and .key
 //	expire NAME DIR       client.crt and .key by the CA of an etcd with TLS, expired
@@ -37,12 +38,12 @@ var alarmCommands = map[string]func(*testscript.TestScript, bool, []string){
 }
 
 func startMembers(ts *testscript.TestScript, neg bool, args []string) {
-	needArgs(ts, neg, args, 2, "etcd-members NAME N")
+	needArgs(ts, neg, args, 2, "etcd-members NAME N [HOST...]")
 	ctx, cancel := bounded()
 	defer cancel()
 	dir, err := os.MkdirTemp(ts.MkAbs("."), "etcd-"+args[0])
 	ts.Check(err)
-	c, err := etcdproc.Start(ctx, etcdproc.Config{Dir: dir, Members: int(args[1][0] - '0')})
+	c, err := etcdproc.Start(ctx, etcdproc.Config{Dir: dir, Members: int(args[1][0] - '0'), Hosts: args[2:]})
 	ts.Check(err)
 	ts.Defer(c.Stop)
 	etcdsOf(ts)[args[0]] = c

@@ -26,8 +26,9 @@ import (
 
 // etcdCommands give a script real etcds. NAME is mostly primary or standby.
 //
-//	etcd NAME [--flag...]       start one; $NAME in capitals is its endpoint, $NAME_ADDR host:port
+//	etcd NAME [--flag...]       start one; $NAME in capitals is its endpoint, $NAME_ADDR host:port, $NAME_PORT the port
 //	etcd-tls NAME [--flag...]   the same with certificates: $NAME_CA, _CERT, _KEY
+//	etcd6 NAME, etcd6-tls NAME  the same on [::1]
 //	expand TEMPLATE FILE        write FILE from TEMPLATE with $VARIABLES filled in
 //	put NAME KEY VALUE          write a key; @FILE stands for a file's contents,
 //	                            N*C for a ConfigMap padded with N times C
@@ -47,8 +48,16 @@ import (
 //	keep NAME DIR, rollback NAME DIR   copy the data directory; put the copy back
 //	adopt NAME DIR              run on another data directory
 var etcdCommands = map[string]func(*testscript.TestScript, bool, []string){
-	"etcd":        func(ts *testscript.TestScript, neg bool, args []string) { startEtcd(ts, neg, args, false) },
-	"etcd-tls":    func(ts *testscript.TestScript, neg bool, args []string) { startEtcd(ts, neg, args, true) },
+	"etcd": func(ts *testscript.TestScript, neg bool, args []string) { startEtcd(ts, neg, args, etcdproc.Config{}) },
+	"etcd-tls": func(ts *testscript.TestScript, neg bool, args []string) {
+		startEtcd(ts, neg, args, etcdproc.Config{TLS: true})
+	},
+	"etcd6": func(ts *testscript.TestScript, neg bool, args []string) {
+		startEtcd(ts, neg, args, etcdproc.Config{Hosts: []string{"::1"}})
+	},
+	"etcd6-tls": func(ts *testscript.TestScript, neg bool, args []string) {
+		startEtcd(ts, neg, args, etcdproc.Config{Hosts: []string{"::1"}, TLS: true})
+	},
 	"expand":      expandFile,
 	"put":         putKey,
 	"load":        loadObjects,
@@ -103,7 +112,7 @@ func bounded() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), patience)
 }
 
-func startEtcd(ts *testscript.TestScript, neg bool, args []string, tls bool) {
+func startEtcd(ts *testscript.TestScript, neg bool, args []string, kind etcdproc.Config) {
 	needArgs(ts, neg, args, 1, "etcd NAME [--flag...]")
 	ctx, cancel := bounded()
 	defer cancel()
@@ -113,7 +122,8 @@ func startEtcd(ts *testscript.TestScript, neg bool, args []string, tls bool) {
 	}
 	dir, err := os.MkdirTemp(ts.MkAbs("."), "etcd-"+name)
 	ts.Check(err)
-	c, err := etcdproc.Start(ctx, etcdproc.Config{Dir: dir, Flags: args[1:], TLS: tls})
+	kind.Dir, kind.Flags = dir, args[1:]
+	c, err := etcdproc.Start(ctx, kind)
 	ts.Check(err)
 	ts.Defer(c.Stop)
 	etcdsOf(ts)[name] = c
@@ -121,7 +131,8 @@ func startEtcd(ts *testscript.TestScript, neg bool, args []string, tls bool) {
 	ts.Setenv(upper, c.Endpoints()[0])
 	_, addr, _ := strings.Cut(c.Endpoints()[0], "://")
 	ts.Setenv(upper+"_ADDR", addr)
-	if tls {
+	ts.Setenv(upper+"_PORT", addr[strings.LastIndex(addr, ":")+1:])
+	if kind.TLS {
 		files := c.Files()
 		ts.Setenv(upper+"_CA", files.CA)
 		ts.Setenv(upper+"_CERT", files.Cert)

@@ -12,7 +12,7 @@ import (
 )
 
 // listensAnywhere is what a configuration says that takes a free port.
-var listensAnywhere = regexp.MustCompile(`(?m)^listen: 127\.0\.0\.1:0$`)
+var listensAnywhere = regexp.MustCompile(`(?m)^listen: (127\.0\.0\.1:0|"\[::1\]:0")$`)
 
 // No script takes the default port: two suites on one machine, or a daemon that
 // runs there for real, would be in its way. Those of the command config start nothing.

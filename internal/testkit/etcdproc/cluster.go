@@ -43,7 +43,7 @@ type Cluster struct {
 
 // Member is one etcd of a Cluster.
 type Member struct {
-	name                 string
+	name, host           string
 	dataDir, log         string
 	clientPort, peerPort int
 	process              atomic.Pointer[proc.Process] // a test may launch it while another part looks
@@ -60,6 +60,14 @@ func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
 	}
 	if config.DataDir != "" && config.Members != 1 {
 		return nil, errors.New("an existing data directory serves one member only")
+	}
+	if len(config.Hosts) == 0 {
+		config.Hosts = []string{"127.0.0.1"}
+	}
+	for _, host := range config.Hosts {
+		if err := listens(host); err != nil {
+			return nil, err
+		}
 	}
 	binary, err := toolchain.Path(ctx, "etcd@"+config.Version)
 	if err != nil {
@@ -92,7 +100,7 @@ func Start(ctx context.Context, config Config) (_ *Cluster, err error) {
 			return nil, err
 		}
 		name := fmt.Sprintf("m%d", i)
-		m := &Member{name: name, clientPort: ports[0], peerPort: ports[1],
+		m := &Member{name: name, host: config.Hosts[i%len(config.Hosts)], clientPort: ports[0], peerPort: ports[1],
 			dataDir: filepath.Join(c.dir, name+".etcd"), log: filepath.Join(c.dir, name+".log")}
 		if disk, ok := config.Disks[i]; ok {
 			m.dataDir = filepath.Join(disk, name+".etcd")

@@ -3,8 +3,10 @@ package etcdproc
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/understudy-dr/understudy/internal/testkit/certs"
@@ -16,9 +18,12 @@ type Config struct {
 	Version string   // "3.5", "3.6" or "3.7"
 	Members int      // 1 if zero
 	Flags   []string // added to every member's command line
-	Dir     string   // holds data, certificates and logs; temporary, removed by Stop, if empty
-	DataDir string   // an existing data directory to run on; one member only
-	TLS     bool     // server certificates, and client certificates required
+	// Hosts are the loopback addresses that members listen on, in turn; "127.0.0.1"
+	// alone if empty. "::1" makes a cluster of IPv6.
+	Hosts   []string
+	Dir     string // holds data, certificates and logs; temporary, removed by Stop, if empty
+	DataDir string // an existing data directory to run on; one member only
+	TLS     bool   // server certificates, and client certificates required
 	// Disks says where a member keeps its data directory instead of in Dir.
 	Disks map[int]string
 	// ServerLifetime and ClientLifetime bound the certificates; a day if zero.
@@ -132,8 +137,19 @@ func (c *Cluster) scheme() string {
 	return "http"
 }
 
-func (m *Member) addr() string    { return fmt.Sprintf("127.0.0.1:%d", m.clientPort) }
-func (m *Member) peerURL() string { return fmt.Sprintf("http://127.0.0.1:%d", m.peerPort) }
+func (m *Member) addr() string { return net.JoinHostPort(m.host, strconv.Itoa(m.clientPort)) }
+func (m *Member) peerURL() string {
+	return "http://" + net.JoinHostPort(m.host, strconv.Itoa(m.peerPort))
+}
+
+// listens refuses to test without what the test is about.
+func listens(host string) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return fmt.Errorf("this machine has no %s to listen on, so nothing about it can be tested here; where it is ::1: sysctl net.ipv6.conf.lo.disable_ipv6=0: %w", host, err)
+	}
+	return l.Close()
+}
 
 // prepareDir gives the directory that holds everything, and whether it is ours to remove.
 func prepareDir(dir string) (string, bool, error) {
