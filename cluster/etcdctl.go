@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/understudy-dr/understudy/remedy"
@@ -41,6 +42,20 @@ func quoteFlag(word string) string {
 	}
 	return word
 }
+
+// EtcdctlAsRoot is the same for what our own user may not do, such as to grant.
+func (c *Cluster) EtcdctlAsRoot() string {
+	as := c.config
+	as.Username = "root"
+	return as.Etcdctl()
+}
+
+// Paste makes commands to be pasted of those in a text that begin with a bare etcdctl.
+func (c *Cluster) Paste(text string) string {
+	return bare.ReplaceAllLiteralString(text, c.Etcdctl()+" ")
+}
+
+var bare = regexp.MustCompile(`\betcdctl `)
 
 // Etcdctl is Config.Etcdctl of a cluster that is connected.
 func (c *Cluster) Etcdctl(endpoints ...string) string { return c.config.Etcdctl(endpoints...) }

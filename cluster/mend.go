@@ -3,19 +3,28 @@ package cluster
 import (
 	"fmt"
 	"strings"
+
+	"github.com/understudy-dr/understudy/kv"
 )
 
 // Space is what helps against NOSPACE, as commands to paste: the history is dropped,
 // each full member gives its space back by itself, and only then is the alarm taken
 // off. While a member is CORRUPT as well it stays on: etcdctl takes all alarms off at once.
-func (c *Cluster) Space(h Health) string {
+//
+// The history from needed on stays, for somebody will read it; 0 = nobody is known to.
+// lost says what follows where it does not stay.
+func (c *Cluster) Space(h Health, needed kv.Revision, lost string) string {
 	var steps []string
-	at, corrupt := int64(0), len(h.Adrift) > 0
+	newest, corrupt := kv.Revision(0), len(h.Adrift) > 0
 	for _, m := range h.Members {
-		at = max(at, int64(m.Revision))
+		newest = max(newest, m.Revision)
+	}
+	at := newest
+	if needed > 0 {
+		at = min(at, needed)
 	}
 	all := c.config.withEndpoints(c.every)
-	steps = append(steps, fmt.Sprintf("%s compact %d", all.Etcdctl(), at))
+	steps = append(steps, fmt.Sprintf("%s compact %d --physical --command-timeout=5m", all.Etcdctl(), at))
 	for _, m := range h.Members {
 		full := false
 		for _, a := range m.Alarms {
@@ -28,7 +37,11 @@ func (c *Cluster) Space(h Health) string {
 	if corrupt {
 		return strings.Join(append(steps, "leave the alarm on until the corrupt member has been replaced: it can be taken off only together with that one"), "\n")
 	}
-	return strings.Join(append(steps, all.Etcdctl()+" alarm disarm", "where it comes back soon, raise --quota-backend-bytes of every member"), "\n")
+	soon := "where it comes back soon, raise --quota-backend-bytes of every member"
+	if at < newest {
+		soon += fmt.Sprintf(", or compact %d instead: %s", newest, lost)
+	}
+	return strings.Join(append(steps, all.Etcdctl()+" alarm disarm", soon), "\n")
 }
 
 // Replace is how a member whose data is wrong gets that of the others. alarmed: it

@@ -79,7 +79,7 @@ func TestUserWhoMayNotWatchTheStandbyIsRefused(t *testing.T) {
 	defer cancel()
 	_, once := p.new(t).Once(soon)
 	for name, err := range map[string]error{"daemon": p.new(t).Run(soon), "once": once} {
-		if remedy.CodeOf(err) != remedy.Auth || !strings.HasSuffix(remedy.Of(err), "etcdctl role grant-permission ROLE readwrite /registry/ /understudy0") {
+		if remedy.CodeOf(err) != remedy.Auth || !strings.HasSuffix(remedy.Of(err), "etcdctl --endpoints="+p.config.Standby.Endpoints[0]+" --user=root role grant-permission ROLE readwrite /registry/ /understudy0") {
 			t.Errorf("%s: %v (code %d), remedy %q", name, err, remedy.CodeOf(err), remedy.Of(err))
 		}
 	}

@@ -75,24 +75,30 @@ func guard(ctx context.Context, standby *clientv3.Client, view *scope.View, from
 // watchStandby watches the objects and our own keys. One watch over both ranges
 // keeps the events of a transaction together.
 func watchStandby(ctx context.Context, standby *clientv3.Client, view *scope.View, from kv.Revision, deliver func(source.Events) error) error {
-	begin, end := view.Range()
-	begin, end = min(begin, sink.Root), max(end, kv.PrefixEnd(sink.Root))
+	begin, end := watchedRange(view)
 	err := source.Watch(ctx, standby, source.Span{Begin: begin, End: end, From: from}, deliver)
-	if cluster.IsDenied(err) {
-		return &remedy.Error{Op: "watch the standby", Err: err, Code: remedy.Auth,
-			Remedy: fmt.Sprintf("on the standby, grant the user's role one range over the objects and understudy's own keys, for it watches both at once: etcdctl role grant-permission ROLE readwrite %s %s", begin, end)}
-	}
 	return fmt.Errorf("watch the standby: %w", err)
+}
+
+// watchedRange is that of the objects and of our own keys at once.
+func watchedRange(view *scope.View) (begin, end string) {
+	begin, end = view.Range()
+	return min(begin, sink.Root), max(end, kv.PrefixEnd(sink.Root))
 }
 
 var errMayWatch = errors.New("the watch answers")
 
 // MayWatch is nil where the standby lets us watch what the guard does, from the
 // revision that it is at.
-func MayWatch(ctx context.Context, standby *clientv3.Client, view *scope.View, at kv.Revision) error {
-	err := watchStandby(ctx, standby, view, at+1, func(source.Events) error { return errMayWatch })
-	if errors.Is(err, errMayWatch) {
+func MayWatch(ctx context.Context, standby *cluster.Cluster, view *scope.View, at kv.Revision) error {
+	err := watchStandby(ctx, standby.Client, view, at+1, func(source.Events) error { return errMayWatch })
+	switch {
+	case errors.Is(err, errMayWatch):
 		return nil
+	case cluster.IsDenied(err):
+		begin, end := watchedRange(view)
+		return &remedy.Error{Err: err, Code: remedy.Auth,
+			Remedy: fmt.Sprintf("on the standby, grant the user's role one range over the objects and understudy's own keys, for it watches both at once: %s role grant-permission ROLE readwrite %s %s", standby.EtcdctlAsRoot(), begin, end)}
 	}
 	return err
 }

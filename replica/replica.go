@@ -218,7 +218,7 @@ func (r *Replica) session(ctx context.Context, once bool) error {
 	if err != nil {
 		return err
 	}
-	if err := MayWatch(ctx, standby.Client, r.View, facts.Standby.Revision); err != nil {
+	if err := MayWatch(ctx, standby, r.View, facts.Standby.Revision); err != nil {
 		return err
 	}
 	if once {

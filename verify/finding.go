@@ -93,7 +93,7 @@ var problems = []struct {
 	{HeldMissing, "are not there, though the originals that they were held from are: they have been deleted",
 		"understudy check; with the primary there: understudy repair --apply. With the primary gone the original, /understudy/held/ and its key, is the last copy. Where the object is to be gone: understudy forget /understudy/held/KEY"},
 	{Lost, "have been deleted on the standby since the checkpoint, by others than the replication",
-		"with the primary there: understudy sync puts them back; with the primary gone, read what stood there with etcdctl get KEY --rev=REVISION while the history is kept, and create it again, its dependents' owners with the same uid by etcdctl put"},
+		"with the primary there: understudy sync puts them back; with the primary gone, while the history is kept, write what stood there as it was, owners before their dependents: etcdctl get KEY --rev=REVISION --print-value-only | head -c -1 | etcdctl put KEY"},
 	{Altered, "have been changed on the standby since the checkpoint, by others than the replication",
 		"with the primary there: understudy check says what differs; with the primary gone, look at them: who wrote them stands in metadata.managedFields"},
 	{Unwatched, "nobody knows what others did to the standby in the meantime",

@@ -11,6 +11,7 @@ import (
 
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/registry"
+	"github.com/understudy-dr/understudy/remedy"
 	"github.com/understudy-dr/understudy/scope"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -29,7 +30,7 @@ type keyProof struct {
 const (
 	leaveWrongKey = "the standby's encryption configuration does not fit its values; correct that first"
 	leaveUnproven = "one value alone does not tell whether it is damaged or the key in standby.encryption does not fit; " +
-		"where that is what the API servers run with, delete the value on the standby with etcdctl and repair again"
+		"where that is what the API servers run with, delete the value on the standby and repair again: etcdctl del "
 )
 
 // leave says why a value of the standby that cannot be read must not be
@@ -63,6 +64,9 @@ func (p *keyProof) leave(ctx context.Context, stored kv.Pair) (string, error) {
 	}
 	if p.why == nil {
 		p.why = map[string]*string{}
+	}
+	if why == leaveUnproven { // it is the only one
+		why += remedy.Quote(stored.Key)
 	}
 	p.why[dir+label] = &why
 	return why, nil

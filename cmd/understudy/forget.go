@@ -149,7 +149,7 @@ func orKey(f forgettable) string {
 
 // gatherForget asks both sides who they are.
 func gatherForget(ctx context.Context, pair *config.Pair, standby *cluster.Cluster, records []forgettable) (forgetFacts, error) {
-	f := forgetFacts{file: pair.File(), pair: pair.Metadata.Name, primary: pair.Primary.Name, standby: pair.Standby.Name}
+	f := forgetFacts{file: pair.File(), pair: pair.Metadata.Name, primary: pair.Primary.Name, standby: pair.Standby.Name, etcdctl: standby.Etcdctl()}
 	keys := []string{role.Key, sink.CheckpointKey, role.ReleaseKey}
 	for _, r := range records {
 		keys = append(keys, r.key)

@@ -16,6 +16,7 @@ import (
 type forgetFacts struct {
 	file, pair       string // the configuration, and the pair that it describes
 	primary, standby string // their names
+	etcdctl          string // of the standby
 
 	standbyID, primaryID uint64
 	unseen               error // why the primary was not asked; nil = it was
@@ -46,8 +47,8 @@ func (f forgetFacts) prove() error {
 	case said.Role == role.Standby:
 		return nil
 	case strings.Contains(raw, `"`+role.Primary+`"`):
-		return refuse("write the role anew as it was, with etcdctl put; a primary that forgets its role is written to by the next sync",
-			"its role is damaged, and says %q: it may be the primary", role.Primary)
+		return refuse("write the role anew as it was: "+f.etcdctl+" put "+role.Key+" "+remedy.Quote(fmt.Sprintf(`{"role":"primary","term":TERM,"pair":"%s"}`, f.pair))+"; a primary that forgets its role is written to by the next sync",
+			"its role is damaged, and says %q: it may be the primary: %s", role.Primary, oneLine(errors.New(raw)))
 	case f.unseen != nil:
 		return refuse("again when "+f.primary+" answers: it knows whether it is the standby by now",
 			"%s has no role that can be read, so nothing but %s can prove that it is the standby, and that does not answer: %w", f.standby, f.primary, f.unseen)

@@ -150,7 +150,7 @@ func (o *observer) lookAt(ctx context.Context, c config.Cluster, at **cluster.Cl
 	}
 	side.Reachable, side.ClusterID, side.Revision = true, cluster.FormatID(id.ID), id.Revision
 	side.Role, side.Term = state.Role, state.Term
-	side.Members, side.Ailments, _, err = attendMembers(bounded, *at, false)
+	side.Members, side.Ailments, _, err = attendMembers(bounded, *at, false, historyOfStandby(*at)) // of the primary preflight tells
 	return err
 }
 

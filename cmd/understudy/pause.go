@@ -119,7 +119,7 @@ func mustBeStandby(ctx context.Context, pair *config.Pair, standby *cluster.Clus
 	case cluster.IsDenied(err) && filled: // it may be the standby by now, and the other one the primary
 		return &remedy.Error{Op: "write to " + pair.Standby.Name, Code: remedy.Refused,
 			Err:    fmt.Errorf("%[1]s was a standby and has no role, and %[2]s does not let its account read its own: is %[1]s the primary now?", pair.Standby.Name, pair.Primary.Name),
-			Remedy: "understudy config view; where the sides are right, as root: " + primary.Etcdctl() + " role grant-permission ROLE read " + role.Key}
+			Remedy: "understudy config view; where the sides are right, " + primary.EtcdctlAsRoot() + " role grant-permission ROLE read " + role.Key}
 	case err != nil && !cluster.IsDenied(err): // a reader's account may not see the role
 		return cmp.Or(interrupted(), refuseUnknown(pair, state, filled, err))
 	}

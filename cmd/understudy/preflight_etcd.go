@@ -48,14 +48,18 @@ func (e *etcdSide) dial(ctx context.Context) {
 }
 
 // health asks how the members are, and compares what they hold.
-func (e *etcdSide) health(ctx context.Context) {
+func (e *etcdSide) health(ctx context.Context, standby *cluster.Cluster) {
 	switch {
 	case errors.Is(e.err, cluster.ErrKine):
 		e.facts.Kine = cluster.ErrKine.Error()
 	case e.err != nil:
 		e.facts.Health = console.NotFound[[]console.Member](oneLine(e.err))
 	default:
-		list, ailments, unasked, err := attendMembers(ctx, e.cluster, true)
+		history := historyOfStandby(e.cluster)
+		if e.primary {
+			history = historyOfPrimary(e.cluster, standby, e.preflight.view.Scope.Prefix())
+		}
+		list, ailments, unasked, err := attendMembers(ctx, e.cluster, true, history)
 		e.facts.Health, e.facts.Ailments, e.facts.Uncompared = console.FoundIf(list, err), ailments, unasked
 	}
 }
@@ -89,7 +93,7 @@ func (e *etcdSide) guard(ctx context.Context) console.Found[console.Refusal] {
 	if e.err != nil {
 		return console.NotFound[console.Refusal](oneLine(e.err))
 	}
-	err := replica.MayWatch(ctx, e.cluster.Client, e.preflight.view, e.id.Revision)
+	err := replica.MayWatch(ctx, e.cluster, e.preflight.view, e.id.Revision)
 	if remedy.CodeOf(err) == remedy.Auth {
 		return console.FoundIf(console.Refusal{Why: oneLine(err), Remedy: remedy.Of(err)}, nil)
 	}

@@ -129,7 +129,7 @@ func (g *preflight) etcds(whole context.Context, f *console.PreflightFacts) (p, 
 	defer end()
 	for _, side := range []*etcdSide{p, s} {
 		done.Go(func() {
-			side.health(ctx) // first: it may leave a member out
+			side.health(ctx, s.cluster) // first: it may leave a member out
 			side.open(ctx)
 		})
 	}

@@ -198,6 +198,9 @@ func planRepair(ctx context.Context, s *sides, view *scope.View, opts repairOpti
 	part, equal := found.Restrict(kinds, opts.keys)
 	plan, err = verify.MakePlan(ctx, s.clients(), view, part)
 	plan.OwnersOf(view, found.Missed.Keys)
+	for i := range plan.Steps {
+		plan.Steps[i].Leave = s.standby.Paste(plan.Steps[i].Leave)
+	}
 	return plan, equal, err
 }
 

@@ -4,14 +4,18 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/understudy-dr/understudy/internal/testkit/certs"
 	"github.com/understudy-dr/understudy/internal/testkit/etcdproc"
@@ -22,14 +26,17 @@ import (
 //
 //	etcd-members NAME N [HOST...]   start one of N members, on these loopback addresses in
 //	                      turn; $NAME is all their endpoints, each quoted
+//	overfill NAME KEY     write it over and over until the member says that it is full
 //	alarm NAME KIND       raise NOSPACE or CORRUPT on the first member
 //	certs DIR             ca.crt, client.crt and .key, other.crt and .key, expired.crt and .key
 //	expire NAME DIR       client.crt and .key by the CA of an etcd with TLS, expired
 //	renew NAME DIR        the same, good for a day
-//	paste FILE RULE       run what etcdctl commands the JSON of status, check or preflight
-//	                      in FILE names for a rule or check, as they are printed
+//	paste FILE RULE       run what etcdctl commands the JSON of status, check, preflight or
+//	                      simulate in FILE names for a rule, check or finding, as they are
+//	                      printed; of a finding for its first object
 var alarmCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"etcd-members": startMembers,
+	"overfill":     overfill,
 	"alarm":        raiseAlarm,
 	"certs":        issueCertificates,
 	"expire":       func(ts *testscript.TestScript, neg bool, args []string) { issueClient(ts, neg, args, time.Nanosecond) },
@@ -85,11 +92,36 @@ func raiseAlarm(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
+var (
+	lastCommand = regexp.MustCompile(`etcdctl --.*$`)
+	atRevision  = regexp.MustCompile(`is at revision (\d+)`)
+)
+
+func overfill(ts *testscript.TestScript, neg bool, args []string) {
+	needArgs(ts, neg, args, 2, "overfill NAME KEY")
+	ctx, cancel := bounded()
+	defer cancel()
+	client := etcdOf(ts, args[0]).Client()
+	value := fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"big"},"data":{"x":%q}}`, strings.Repeat("x", 200<<10))
+	for {
+		_, err := client.Put(ctx, args[1], value)
+		if errors.Is(err, rpctypes.ErrNoSpace) {
+			return
+		}
+		ts.Check(err)
+	}
+}
+
 func pasteCommands(ts *testscript.TestScript, neg bool, args []string) {
 	needArgs(ts, neg, args, 2, "paste FILE RULE")
 	var said struct {
 		Reasons []struct{ Rule, Next string }
 		Lines   []struct{ Check, Remedy string }
+
+		Findings []struct {
+			Finding, Remedy string
+			Objects         []struct{ Key, Why string }
+		}
 	}
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &said))
 	var text string
@@ -101,6 +133,15 @@ func pasteCommands(ts *testscript.TestScript, neg bool, args []string) {
 	for _, l := range said.Lines {
 		if l.Check == args[1] {
 			text += l.Remedy + "\n"
+		}
+	}
+	for _, f := range said.Findings {
+		if command := lastCommand.FindString(f.Remedy); f.Finding == args[1] && command != "" {
+			at := atRevision.FindStringSubmatch(f.Objects[0].Why)
+			if at == nil {
+				ts.Fatalf("no revision in %q", f.Objects[0].Why)
+			}
+			text += strings.NewReplacer("KEY", f.Objects[0].Key, "REVISION", at[1]).Replace(command) + "\n"
 		}
 	}
 	etcdctl, err := toolchain.Path(context.Background(), "etcdctl@3.6")

@@ -103,6 +103,9 @@ func runSimulate(ctx context.Context, pair *config.Pair, opts simulateOptions, s
 	if stands, err := readStandstill(ctx, standby.Client, describer(view)); err == nil {
 		found.Notes = append(stands.Notes(time.Now()), found.Notes...)
 	}
+	for i := range found.Findings {
+		found.Findings[i].Remedy = standby.Paste(found.Findings[i].Remedy)
+	}
 	shown := simulateReport{consoleSimulation(pair, found)}
 	if err := opts.output.write(stdout, shown); err != nil {
 		return err
