@@ -43,3 +43,26 @@ func TestCertificatesThatCannotBeUsed(t *testing.T) {
 		}
 	}
 }
+
+// Our own certificate has expired from the moment on that it names, not before.
+func TestOwnCertificateExpires(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "client.crt")
+	ca, err := certs.NewCA("etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.Issue(certs.Leaf{CommonName: "client", Lifetime: time.Hour})
+	if err == nil {
+		err = cert.WriteFiles(file, file+".key")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Cert: file}
+	if err := c.expired(time.Now()); err != nil {
+		t.Error(err)
+	}
+	if err := c.expired(time.Now().Add(2 * time.Hour)); err == nil || !strings.Contains(err.Error(), "has expired at") {
+		t.Errorf("an hour later: %v", err)
+	}
+}

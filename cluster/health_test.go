@@ -7,6 +7,8 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/understudy-dr/understudy/kv"
 )
 
 func TestDefectsOf(t *testing.T) {
@@ -17,6 +19,9 @@ func TestDefectsOf(t *testing.T) {
 		"3.5.2":  "inconsistent-after-crash",
 		"3.6.4":  "corrupt-by-defrag",
 		"3.4.33": "delete-lost-at-compaction",
+		"3.5.0":  "inconsistent-after-crash,auth-lost-by-snapshot,revision-decreases",
+		"3.4.0":  "auth-lost-by-snapshot,stale-read",
+		"3.6.0":  "corrupt-by-defrag",
 	} {
 		ids := ""
 		for _, d := range DefectsOf(version) {
@@ -57,5 +62,28 @@ func TestJoinOfAlarms(t *testing.T) {
 	}
 	if isKine(status(1).Header) || !isKine(&pb.ResponseHeader{Revision: 5}) {
 		t.Error("kine is not told from etcd")
+	}
+}
+
+// Who has as many entries of the log and fewer revisions disagrees; who lags does not.
+func TestSuspicious(t *testing.T) {
+	at := func(applied uint64, revision kv.Revision) MemberHealth {
+		return MemberHealth{Endpoint: "http://a", applied: applied, Revision: revision}
+	}
+	silent := at(9, 5)
+	silent.Endpoint = ""
+	for name, tc := range map[string]struct {
+		members []MemberHealth
+		want    bool
+	}{
+		"alike":               {[]MemberHealth{at(9, 7), at(9, 7)}, false},
+		"one lags":            {[]MemberHealth{at(8, 6), at(9, 7)}, false},
+		"fewer from the same": {[]MemberHealth{at(9, 6), at(9, 7)}, true},
+		"fewer from more":     {[]MemberHealth{at(10, 6), at(9, 7)}, true},
+		"one is silent":       {[]MemberHealth{silent, at(9, 7)}, false},
+	} {
+		if got := (Health{Members: tc.members}).Suspicious(); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

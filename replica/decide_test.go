@@ -39,6 +39,7 @@ func TestDecide(t *testing.T) {
 		copy        string
 		base        *sink.Base
 		interrupted []kv.Revision
+		filled      []kv.Revision
 	}{
 		"goes on streaming":                        {base: streamed},
 		"a new process goes on streaming":          {change: func(f *Facts) { f.Reached = 0 }, base: streamed},
@@ -46,14 +47,14 @@ func TestDecide(t *testing.T) {
 		"no checkpoint":                            {change: func(f *Facts) { f.Checkpoint = sink.Stored{} }, copy: ReasonFirstCopy},
 		"no checkpoint and no role":                {change: func(f *Facts) { f.Checkpoint, f.StandbyRole = sink.Stored{}, role.State{} }, copy: ReasonFirstCopy},
 		"no checkpoint any more":                   {change: func(f *Facts) { f.Checkpoint, f.Reached = sink.Stored{}, 100 }, copy: ReasonFirstCopy},
-		"an interrupted copy":                      {change: copying, copy: ReasonInterrupted, base: earlier, interrupted: []kv.Revision{80, 100}},
-		"an interrupted first copy":                {change: func(f *Facts) { f.Checkpoint.Phase = sink.Copying }, copy: ReasonInterrupted, interrupted: []kv.Revision{100}},
-		"an unknown phase":                         {change: func(f *Facts) { f.Checkpoint.Phase = "resting" }, copy: ReasonInterrupted, interrupted: []kv.Revision{100}},
-		"another scope":                            {change: func(f *Facts) { f.ScopeHash = "t" }, copy: ReasonScope},
+		"an interrupted copy":                      {change: copying, copy: ReasonInterrupted, base: earlier, interrupted: []kv.Revision{80, 100}, filled: []kv.Revision{80, 100, 70}},
+		"an interrupted first copy":                {change: func(f *Facts) { f.Checkpoint.Phase = sink.Copying }, copy: ReasonInterrupted, interrupted: []kv.Revision{100}, filled: []kv.Revision{100}},
+		"an unknown phase":                         {change: func(f *Facts) { f.Checkpoint.Phase = "resting" }, copy: ReasonInterrupted, interrupted: []kv.Revision{100}, filled: []kv.Revision{100}},
+		"another scope":                            {change: func(f *Facts) { f.ScopeHash = "t" }, copy: ReasonScope, filled: []kv.Revision{100}},
 		"other holds":                              {change: func(f *Facts) { f.HoldsHash = "i" }, copy: ReasonHolds, base: streamed},
-		"other holds in a copy":                    {change: func(f *Facts) { copying(f); f.HoldsHash = "i" }, copy: ReasonInterrupted, base: earlier, interrupted: []kv.Revision{80, 100}},
-		"other holds and another scope":            {change: func(f *Facts) { f.HoldsHash, f.ScopeHash = "i", "t" }, copy: ReasonScope},
-		"another scope in a copy":                  {change: func(f *Facts) { copying(f); f.ScopeHash = "t" }, copy: ReasonScope},
+		"other holds in a copy":                    {change: func(f *Facts) { copying(f); f.HoldsHash = "i" }, copy: ReasonInterrupted, base: earlier, interrupted: []kv.Revision{80, 100}, filled: []kv.Revision{80, 100, 70}},
+		"other holds and another scope":            {change: func(f *Facts) { f.HoldsHash, f.ScopeHash = "i", "t" }, copy: ReasonScope, filled: []kv.Revision{100}},
+		"another scope in a copy":                  {change: func(f *Facts) { copying(f); f.ScopeHash = "t" }, copy: ReasonScope, filled: []kv.Revision{80, 100, 70}},
 		"the standby was rolled back":              {change: func(f *Facts) { f.Reached = 101 }, copy: ReasonRolledBack, base: streamed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,6 +69,9 @@ func TestDecide(t *testing.T) {
 			if d.Copy != tc.copy || !slices.Equal(d.Interrupted, tc.interrupted) ||
 				(d.Base == nil) != (tc.base == nil) || (d.Base != nil && *d.Base != *tc.base) {
 				t.Errorf("decided %q on base %+v after %v, want %q on %+v after %v", d.Copy, d.Base, d.Interrupted, tc.copy, tc.base, tc.interrupted)
+			}
+			if !slices.Equal(d.Filled, tc.filled) {
+				t.Errorf("it was filled from %v, want %v", d.Filled, tc.filled)
 			}
 		})
 	}
