@@ -53,6 +53,23 @@ func TestEveryStoredVersionCanBeRead(t *testing.T) {
 	}
 }
 
+// A resource with several versions is converted, or is one of those that nobody here can.
+func TestEveryResourceOfSeveralVersionsIsDecidedAbout(t *testing.T) {
+	cannot := []string{
+		"certificatesigningrequests.certificates.k8s.io", "endpointslices.discovery.k8s.io", "leasecandidates.coordination.k8s.io",
+		"flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+		"resourceclaims.resource.k8s.io", "resourceclaimtemplates.resource.k8s.io", "resourceslices.resource.k8s.io",
+		"deviceclasses.resource.k8s.io", "devicetaintrules.resource.k8s.io",
+	}
+	for gr, kind := range builtinKinds {
+		group := schema.ParseGroupResource(gr).Group
+		versions := scheme.VersionsForGroupKind(schema.GroupKind{Group: group, Kind: kind})
+		if several := len(versions) > 1; several && (conversions[gr] == nil) != slices.Contains(cannot, gr) {
+			t.Errorf("%s has the versions %v: is it converted? See conversions", gr, versions)
+		}
+	}
+}
+
 // A version without a function of its own must have no field that the newest lacks.
 func TestVersionsOfOneShapeHaveIt(t *testing.T) {
 	for gr, shapes := range conversions {
@@ -144,6 +161,9 @@ func TestObjectsAreBroughtIntoTheNewestShape(t *testing.T) {
 				"defaultBackend": object{"service": object{"name": "a", "port": object{"number": int64(80)}}},
 				"rules": []any{object{"http": object{"paths": []any{object{"path": "/", "pathType": "ImplementationSpecific",
 					"backend": object{"service": object{"name": "b", "port": object{"name": "web"}}}}}}}}}}},
+		"an Ingress without a port": {"ingresses.networking.k8s.io",
+			Fields{"apiVersion": "networking.k8s.io/v1beta1", "spec": object{"backend": object{"serviceName": "a", "servicePort": int64(0)}}},
+			Fields{"spec": object{"defaultBackend": object{"service": object{"name": "a", "port": object{}}}}}},
 		"an autoscaler by CPU": {"horizontalpodautoscalers.autoscaling",
 			Fields{"apiVersion": "autoscaling/v1", "metadata": object{"name": "x"}, "spec": object{"maxReplicas": int64(3), "targetCPUUtilizationPercentage": int64(50)}},
 			Fields{"metadata": object{"name": "x"}, "spec": object{"maxReplicas": int64(3), "metrics": []any{

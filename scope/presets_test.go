@@ -183,6 +183,14 @@ func TestHoldsWhen(t *testing.T) {
 			}
 		}
 	}
+	// Encoders write some characters in another way.
+	escaped, err := scope.NewHolds([]scope.Hold{hold("a.example.com", patch, `{"spec":{"mode":"a&b"}}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, held, err := escaped.Apply("a.example.com", []byte(`{"apiVersion":"a.example.com/v1","kind":"X","metadata":{"name":"x"},"spec":{"mode":"a\u0026b"}}`)); err != nil || !held {
+		t.Errorf("an escaped text is not found: held %v, %v", held, err)
+	}
 	if !holds.Names("loud.example.com") || holds.Names("quiet.example.com") {
 		t.Error("named and not named are mixed up")
 	}
