@@ -44,7 +44,7 @@ func swapped(what string, primary, standby int64) func(*PreflightFacts) {
 }
 
 var clusterCases = map[string]preflightCase{
-	"a side is dead": {func(f *PreflightFacts) { f.Standby.Answers = found("connection refused") }, "etcd-answers", CheckFail, "the etcd of spb was not read: connection refused"},
+	"a side is dead":                {func(f *PreflightFacts) { f.Standby.Answers = found("connection refused") }, "etcd-answers", CheckFail, "the etcd of spb was not read: connection refused"},
 	"Clusters on the standby alone": {swapped("clusters.cluster.x-k8s.io", 0, 3), "sides-swapped", CheckFail, "spb has 3 clusters.cluster.x-k8s.io, and moscow 0"},
 	"primary all but empty":         {swapped("objects in scope", 9, 209), "sides-swapped", CheckFail, "spb has 209 objects in scope, and moscow 9"},
 	"not swapped":                   {swapped("", 0, 0), "sides-swapped", CheckOK, "nothing that the sides hold"},
