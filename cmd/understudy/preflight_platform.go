@@ -22,8 +22,9 @@ var platformMarks = map[string]platformMark{
 	"deployments.apps d8-system/deckhouse": {"Deckhouse", [][]string{
 		{"metadata.annotations.core~deckhouse~io/version"},
 		{"metadata.annotations.core~deckhouse~io/edition"}}},
-	// Alauda: the platform's one ProductBase, in which its upgrade is ordered.
-	"productbases.product.alauda.io base": {"Alauda", [][]string{{"status.version", "spec.version"}, {"spec.edition"}}},
+	// Alauda: the platform's one ProductBase (product.alauda.io/v1alpha1), in which its upgrade is
+	// ordered. The vendor's charts look spec.version up there.
+	"productbases.product.alauda.io base": {"Alauda", [][]string{{"spec.version"}}},
 	// Rancher: pkg/settings, "server-version", and what it was started from.
 	"settings.management.cattle.io server-version": {"Rancher", [][]string{{"value", "default"}}},
 	// Advanced Cluster Management: MultiClusterHub's status; its usual name and namespace.
