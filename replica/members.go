@@ -11,8 +11,8 @@ import (
 )
 
 // errMembers ends a session that may have read from a member that disagrees with
-// the majority; the next one keeps to the majority.
-var errMembers = errors.New("members of a cluster disagree; connecting to the majority anew")
+// the majority, or that leaves one out which has been replaced; the next one looks.
+var errMembers = errors.New("members of a cluster disagree, or do no more; connecting to the majority anew")
 
 // hashEvery bounds how often sessions that begin read the members' whole data.
 const hashEvery = 5 * time.Minute
@@ -67,6 +67,15 @@ func (r *Replica) tellApart(name string, agreed cluster.Agreement) {
 // found to. A session that may be reading from them begins anew with the majority.
 func (r *Replica) MembersDisagree(name string) {
 	if s := r.live.Load(); s != nil && len(r.State().Apart[name]) == 0 {
+		r.suspect.Store(true)
+		s.end(errMembers)
+	}
+}
+
+// MembersAgree tells a replica that all members of the cluster with this name hold the
+// same data. A session that leaves one out begins anew, with all of them.
+func (r *Replica) MembersAgree(name string) {
+	if s := r.live.Load(); s != nil && len(r.State().Apart[name]) > 0 {
 		r.suspect.Store(true)
 		s.end(errMembers)
 	}

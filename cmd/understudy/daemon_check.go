@@ -151,12 +151,18 @@ func (d *daemon) compareMembers(ctx context.Context, clusters []*cluster.Cluster
 	if time.Since(d.membersAt) < membersEvery && !d.membersApart {
 		return false, nil
 	}
+	was := d.membersApart
 	d.membersAt, d.membersApart = time.Now(), false
 	for _, c := range clusters {
 		agreed, err := c.Compare(ctx, true)
-		if len(agreed.Disagree) > 0 {
+		switch {
+		case len(agreed.Disagree) > 0:
 			d.membersApart = true
 			d.replica.MembersDisagree(c.Name)
+		case err == nil && agreed.Hashed && agreed.Unasked == "":
+			d.replica.MembersAgree(c.Name)
+		case was: // one is being replaced, perhaps
+			d.membersApart = true
 		}
 		if remedy.CodeOf(err) == remedy.Refused {
 			return false, err // the replica halts, and says so

@@ -31,8 +31,6 @@ const (
 var notFollowed = map[string]string{
 	"status:operation":         nobodyYet,
 	"status:standby-took-over": itsState,
-	"status:etcd-corrupt":      onHosts,
-	"status:members-disagree":  onHosts,
 	"status:silent-daemon":     "a report counts as old after 30 seconds, in which the lead has to be kept by a daemon that hangs",
 	"status:check-unknown":     byItself,
 	"status:connecting":        byItself,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,9 +33,12 @@ import (
 //	certs DIR             ca.crt, client.crt and .key, other.crt and .key, expired.crt and .key
 //	expire NAME DIR       client.crt and .key by the CA of an etcd with TLS, expired
 //	renew NAME DIR        the same, good for a day
-//	paste FILE RULE       run what etcdctl commands the JSON of status, check, preflight or
+//	paste FILE RULE [N]   run what etcdctl commands the JSON of status, check, preflight or
 //	                      simulate in FILE names for a rule, check or finding, as they are
-//	                      printed; of a finding for its first object
+//	                      printed; of a finding for its first object. N: the Nth alone. With
+//	                      the JSON of check its remedy, whatever RULE is
+//	empty NAME N          stop the Nth member (from 0) and take its data away
+//	rejoin NAME N         start it again with --initial-cluster-state=existing
 var alarmCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"etcd-members": startMembers,
 	"overfill":     overfill,
@@ -42,6 +47,8 @@ var alarmCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"expire":       func(ts *testscript.TestScript, neg bool, args []string) { issueClient(ts, neg, args, time.Nanosecond) },
 	"renew":        func(ts *testscript.TestScript, neg bool, args []string) { issueClient(ts, neg, args, 24*time.Hour) },
 	"paste":        pasteCommands,
+	"empty":        emptyMember,
+	"rejoin":       rejoinMember,
 }
 
 func startMembers(ts *testscript.TestScript, neg bool, args []string) {
@@ -112,8 +119,12 @@ func overfill(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// notYet is what etcd answers while it elects a leader, and before its members have been
+// connected for five seconds.
+var notYet = regexp.MustCompile(`unhealthy cluster|context deadline exceeded|leader changed`)
+
 func pasteCommands(ts *testscript.TestScript, neg bool, args []string) {
-	needArgs(ts, neg, args, 2, "paste FILE RULE")
+	needArgs(ts, neg, args, 2, "paste FILE RULE [N]")
 	var said struct {
 		Reasons []struct{ Rule, Next string }
 		Lines   []struct{ Check, Remedy string }
@@ -122,9 +133,10 @@ func pasteCommands(ts *testscript.TestScript, neg bool, args []string) {
 			Finding, Remedy string
 			Objects         []struct{ Key, Why string }
 		}
+		Remedy string
 	}
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &said))
-	var text string
+	text := said.Remedy + "\n"
 	for _, r := range said.Reasons {
 		if r.Rule == args[1] {
 			text += r.Next + "\n"
@@ -155,13 +167,48 @@ func pasteCommands(ts *testscript.TestScript, neg bool, args []string) {
 			continue
 		}
 		ran++
-		cmd := exec.Command("sh", "-c", lines.Text())
-		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
-		out, err := cmd.CombinedOutput()
-		ts.Logf("> %s\n%s", lines.Text(), out)
-		ts.Check(err)
+		if len(args) > 2 && args[2] != strconv.Itoa(ran) {
+			continue
+		}
+		again := false
+		until(ts, lines.Text()+" is done", func(context.Context) error {
+			cmd := exec.Command("sh", "-c", lines.Text())
+			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			if err != nil && notYet.Match(out) {
+				again = true
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			if again && bytes.Contains(out, []byte("already exists")) { // it had gone through
+				err = nil
+			}
+			ts.Logf("> %s\n%s", lines.Text(), out)
+			ts.Check(err)
+			return nil
+		})
 	}
 	if ran == 0 {
 		ts.Fatalf("nothing to paste for %s in %q", args[1], text)
 	}
+}
+
+func memberOf(ts *testscript.TestScript, neg bool, args []string) (*etcdproc.Cluster, int) {
+	needArgs(ts, neg, args, 2, "empty|rejoin NAME N")
+	i, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	return etcdOf(ts, args[0]), i
+}
+
+func emptyMember(ts *testscript.TestScript, neg bool, args []string) {
+	c, i := memberOf(ts, neg, args)
+	c.KillMember(i)
+	ts.Check(os.RemoveAll(c.DataDir(i)))
+}
+
+func rejoinMember(ts *testscript.TestScript, neg bool, args []string) {
+	c, i := memberOf(ts, neg, args)
+	ctx, cancel := bounded()
+	defer cancel()
+	c.SetFlags("--initial-cluster-state=existing")
+	ts.Check(c.RestartMember(ctx, i))
 }
