@@ -180,6 +180,26 @@ func TestUnknownIsNeverProtected(t *testing.T) {
 	}
 }
 
+// Fit clusters do not stay so; what is known of it has an age.
+func TestWarningOfAnOldPreflight(t *testing.T) {
+	for name, tc := range map[string]struct {
+		at   *time.Time
+		want string
+	}{
+		"not looked": {nil, ""},
+		"none":       {&time.Time{}, "no preflight of this pair is kept"},
+		"6 days ago": {when(now.AddDate(0, 0, -6)), ""},
+		"8 days ago": {when(now.AddDate(0, 0, -8)), "the last preflight was 8 days ago"},
+	} {
+		got := strings.Join(warnOfPreflight(Facts{Now: now, Preflight: tc.at}), "; ")
+		if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+func when(t time.Time) *time.Time { return &t }
+
 func TestWarningsLeaveTheVerdict(t *testing.T) {
 	f := protected()
 	f.Certificates[0].NotAfter = now.Add(72 * time.Hour)

@@ -58,15 +58,16 @@ type Facts struct {
 	Standby       Side
 	Checkpoint    *Checkpoint // nil: none, or the standby could not be read
 	Standstill
-	Kept         string  // what a resync keeps on the standby that the primary lost; "" = nothing
-	Leader       string  // the daemon that leads; "" = none
-	Report       *Report // of the daemon that leads or led; nil = none
-	Self         *Report // of the daemon that answers; nil = none does
-	Operation    string  // a change of roles that is under way; "" = none
-	OtherScope   bool    // the checkpoint was written with another scope
-	Restored     string  // by what the primary shows that it was restored from an old backup; "" = by nothing
-	Alone        *Alone  // the standby while the primary does not answer; nil = not looked at
-	Held         *int64  // objects that are held on the standby; nil = unknown
+	Kept         string     // what a resync keeps on the standby that the primary lost; "" = nothing
+	Leader       string     // the daemon that leads; "" = none
+	Report       *Report    // of the daemon that leads or led; nil = none
+	Self         *Report    // of the daemon that answers; nil = none does
+	Operation    string     // a change of roles that is under way; "" = none
+	OtherScope   bool       // the checkpoint was written with another scope
+	Restored     string     // by what the primary shows that it was restored from an old backup; "" = by nothing
+	Alone        *Alone     // the standby while the primary does not answer; nil = not looked at
+	Preflight    *time.Time // when the last preflight was that is kept; the zero time = none is, nil = nobody has looked
+	Held         *int64     // objects that are held on the standby; nil = unknown
 	Certificates []Certificate
 }
 

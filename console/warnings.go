@@ -12,6 +12,7 @@ const expiresSoon = 14 * 24 * time.Hour
 var warnings = []func(Facts) []string{
 	warnOfFloor,
 	warnOfMembers,
+	warnOfPreflight,
 	func(f Facts) (out []string) {
 		for _, c := range f.certificates() {
 			if left := c.NotAfter.Sub(f.Now); left > 0 && left < expiresSoon {
@@ -43,4 +44,20 @@ var warnings = []func(Facts) []string{
 		}
 		return nil
 	},
+}
+
+// preflightHolds is for how long what a preflight found may be relied on.
+const preflightHolds = 7 * 24 * time.Hour
+
+// warnOfPreflight: what makes two clusters fit to be a pair changes, and only
+// preflight looks at it.
+func warnOfPreflight(f Facts) []string {
+	switch {
+	case f.Preflight == nil:
+	case f.Preflight.IsZero():
+		return []string{"no preflight of this pair is kept: understudy preflight says whether both sides fit, their clocks too"}
+	case f.Now.Sub(*f.Preflight) > preflightHolds:
+		return []string{fmt.Sprintf("the last preflight was %s ago: understudy preflight says what has changed since", age(f.Now.Sub(*f.Preflight)))}
+	}
+	return nil
 }

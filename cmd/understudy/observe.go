@@ -196,6 +196,7 @@ func (o *observer) readStandby(ctx context.Context, f *console.Facts) error {
 		return err
 	}
 	f.Held = &held
+	f.Preflight = keptAt(ctx, client, o.pair)
 	resp, err := client.Get(ctx, sink.ReportKey)
 	if err != nil {
 		return fmt.Errorf("read the daemon's report: %w", err)

@@ -8,9 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/understudy-dr/understudy/config"
 	"github.com/understudy-dr/understudy/console"
 	"github.com/understudy-dr/understudy/role"
 	"github.com/understudy-dr/understudy/sink"
@@ -23,7 +25,9 @@ import (
 // where etcd lets this user write nothing.
 
 // keptFile is that file.
-func (g *preflight) keptFile() string { return g.pair.File() + ".preflight.json" }
+func (g *preflight) keptFile() string { return keptFileOf(g.pair) }
+
+func keptFileOf(pair *config.Pair) string { return pair.File() + ".preflight.json" }
 
 // kept is the last preflight of the pair; false where none can be read.
 func (g *preflight) kept(ctx context.Context, f console.PreflightFacts) (last console.Preflight, ok bool) {
@@ -50,6 +54,32 @@ func (g *preflight) kept(ctx context.Context, f console.PreflightFacts) (last co
 		decode(resp.Kvs[0].Value)
 	}
 	return last, ok
+}
+
+// keptAt is when the last preflight of the pair was; the zero time where none is
+// kept, nil where nobody can tell.
+func keptAt(ctx context.Context, standby *clientv3.Client, pair *config.Pair) *time.Time {
+	var last time.Time
+	decode := func(raw []byte) {
+		var p struct {
+			Pair string    `json:"pair"`
+			Time time.Time `json:"time"`
+		}
+		if json.Unmarshal(raw, &p) == nil && p.Pair == pair.Metadata.Name && p.Time.After(last) {
+			last = p.Time
+		}
+	}
+	if raw, err := os.ReadFile(keptFileOf(pair)); err == nil {
+		decode(raw)
+	}
+	resp, err := standby.Get(ctx, sink.PreflightKey)
+	if err != nil {
+		return nil
+	}
+	for _, one := range resp.Kvs {
+		decode(one.Value)
+	}
+	return &last
 }
 
 // ofThisPair reports whether the standby is proven to be one, of this pair.
