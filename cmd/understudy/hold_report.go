@@ -97,7 +97,7 @@ func (r holdReport) writeList(b *strings.Builder) {
 	if more := r.Count - len(r.Items); more > 0 {
 		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
 	}
-	fmt.Fprintf(b, "\n%d objects are held on %s", r.Count, r.Standby)
+	fmt.Fprintf(b, "\n%s held on %s", plural(r.Count, "object is", "objects are"), r.Standby)
 	if line := console.CountsLine(r.Resources); line != "" {
 		b.WriteString(": " + line)
 	}
@@ -122,10 +122,10 @@ func (r holdReport) writeOutcome(b *strings.Builder) {
 		fmt.Fprintf(b, done[r.Action], r.Scaled.Done)
 	}
 	if r.Action == "apply" {
-		fmt.Fprintf(b, "held %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
+		fmt.Fprintf(b, "held %s on %s; %s left as they are\n", plural(r.Outcome.Done, "object", "objects"), r.Standby, plural(len(r.Outcome.Left), "is", "are"))
 		return
 	}
-	fmt.Fprintf(b, "released %d objects on %s; %d are left as they are\n", r.Outcome.Done, r.Standby, len(r.Outcome.Left))
+	fmt.Fprintf(b, "released %s on %s; %s left as they are\n", plural(r.Outcome.Done, "object", "objects"), r.Standby, plural(len(r.Outcome.Left), "is", "are"))
 	r.writeStay(b)
 	if r.stay {
 		b.WriteString("Deployments that hold.workloads keeps at zero stay there: understudy hold release scales them back\n")
@@ -164,6 +164,6 @@ func (r holdReport) writeStay(b *strings.Builder) {
 			r.describe(i.Key), i.Self, strings.TrimPrefix(i.Namespace+"/"+i.Name, "/"))
 	}
 	if hanging > 0 {
-		fmt.Fprintf(b, "stays held  %d objects that hang on it\n", hanging)
+		fmt.Fprintf(b, "stays held  %s on it\n", plural(hanging, "object that hangs", "objects that hang"))
 	}
 }

@@ -61,3 +61,11 @@ func (o output) write(w io.Writer, r report) error {
 	}
 	return r.writeTable(w)
 }
+
+// plural is "1 key is" or "2 keys are", by the number.
+func plural[N ~int | ~int64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -131,7 +131,7 @@ func runRepair(ctx context.Context, pair *config.Pair, opts repairOptions, stdin
 		return leftover(opts.apply && shown.Left > 0)
 	}
 	if !opts.yes {
-		what := fmt.Sprintf("This writes %d keys to %s and deletes %d.", shown.Writes, shown.standby, shown.Deletes)
+		what := fmt.Sprintf("This writes %s to %s and deletes %d.", plural(shown.Writes, "key", "keys"), shown.standby, shown.Deletes)
 		if err := confirm(ctx, stdin, stderr, "repair", what, shown.standby); err != nil {
 			return err
 		}
@@ -274,7 +274,7 @@ func (r repairReport) writePlan(b *strings.Builder, describe console.Describe) {
 	if more := len(r.plan.Steps) - len(r.Steps); more > 0 {
 		fmt.Fprintf(b, "and %d more; --limit 0 lists them all\n", more)
 	}
-	fmt.Fprintf(b, "\nwould write %d keys to %s and delete %d; %d are left. Nothing was changed.\n", r.Writes, r.standby, r.Deletes, r.Left)
+	fmt.Fprintf(b, "\nwould write %s to %s and delete %d; %s left. Nothing was changed.\n", plural(r.Writes, "key", "keys"), r.standby, r.Deletes, plural(r.Left, "is", "are"))
 	if r.Writes+r.Deletes > 0 {
 		b.WriteString("do it: " + r.again + "\n")
 	}
@@ -288,7 +288,7 @@ func (r repairReport) writeOutcome(b *strings.Builder, describe console.Describe
 		}
 		fmt.Fprintf(b, "left    %s  %s\n        %s\n", describe(l.Key), l.Key, l.Why)
 	}
-	fmt.Fprintf(b, "wrote %d keys to %s and deleted %d; %d were equal by now, %d are left\n",
-		r.Outcome.Written, r.standby, r.Outcome.Deleted, r.Outcome.Equal, len(r.Outcome.Left))
+	fmt.Fprintf(b, "wrote %s to %s and deleted %d; %s equal by now, %s left\n",
+		plural(r.Outcome.Written, "key", "keys"), r.standby, r.Outcome.Deleted, plural(r.Outcome.Equal, "was", "were"), plural(len(r.Outcome.Left), "is", "are"))
 	b.WriteString("make sure: understudy check\n")
 }

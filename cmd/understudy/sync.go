@@ -154,16 +154,16 @@ func runSyncOnce(ctx context.Context, app *app, pair *config.Pair, opts syncOpti
 }
 
 func (c copied) writeTable(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "The standby has everything up to the primary's revision %d: %d keys written, %d deleted in %.1f s.\n",
-		c.SourceRevision, c.Written, c.Deleted, c.Seconds)
+	_, err := fmt.Fprintf(w, "The standby has everything up to the primary's revision %d: %s written, %d deleted in %.1f s.\n",
+		c.SourceRevision, plural(c.Written, "key", "keys"), c.Deleted, c.Seconds)
 	if err == nil && c.Reason != "" && c.Read == 0 {
 		_, err = fmt.Fprintf(w, "The primary has no key below %s: is sync.prefix the API servers' --etcd-prefix, with a slash at its end?\n", c.prefix)
 	}
 	if err == nil && c.Surplus > 0 {
-		_, err = fmt.Fprintf(w, "%d keys in scope exist only on the standby and were left alone; see: understudy check\n", c.Surplus)
+		_, err = fmt.Fprintf(w, "%s only on the standby and left alone; see: understudy check\n", plural(c.Surplus, "key in scope is", "keys in scope are"))
 	}
 	if err == nil && c.Conflicts > 0 {
-		_, err = fmt.Fprintf(w, "%d keys are in conflict: the standby has an object of its own there, which stays; see: understudy check\n", c.Conflicts)
+		_, err = fmt.Fprintf(w, "%s in conflict: the standby has an object of its own there, which stays; see: understudy check\n", plural(c.Conflicts, "key is", "keys are"))
 	}
 	return err
 }
