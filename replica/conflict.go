@@ -159,11 +159,11 @@ func (s *stream) passOver(f *fitted, c kv.Change, have kv.Pair, record sink.Conf
 	if before, known := s.conflicts.get(c.Key); known && before == record {
 		return
 	}
-	f.writes = append(f.writes,
+	f.records = append(f.records,
 		kv.Change{Key: conflictKey(c.Key), Value: encodeConflict(record), Revision: c.Revision},
 		kv.Change{Key: surplusKey(c.Key), Value: []byte{}, Revision: c.Revision})
 	if s.view.MayBeHeld(c.Key) {
-		f.writes = append(f.writes, kv.Change{Key: scope.HeldKey(c.Key), Delete: true, Revision: c.Revision})
+		f.records = append(f.records, kv.Change{Key: scope.HeldKey(c.Key), Delete: true, Revision: c.Revision})
 	}
 	f.conflicts[c.Key] = record
 }

@@ -95,6 +95,9 @@ func TestConflictEndsWithThePrimarys(t *testing.T) {
 	recorded(t, p, web, false)
 	p.quiet(t)
 	p.stays(t, kept, "the deletion of the primary's")
+	if n := d.State().Deletes; n != 0 {
+		t.Errorf("%d deletions count as applied, and nothing was deleted", n)
+	}
 
 	put(t, p.primary.Client(), web, stored("Deployment", "shop", "web", "f"+ours[1:], ""))
 	recorded(t, p, web, true)

@@ -58,6 +58,9 @@ func (d *deletions) note(resource, key string, now time.Time) {
 	}
 	run.Deleted++
 	run.Last = now
+	if run.Of > 0 {
+		run.Of = max(run.Of, run.Deleted) // what was created since it was counted goes as well
+	}
 	if len(run.First) < deletionNames {
 		run.First = append(run.First, key)
 	}
@@ -173,7 +176,9 @@ func (s *session) tellDue(ctx context.Context, all bool) {
 			}
 		}
 		s.account.update(func(*State) {
-			run.Of = told.Of
+			if told.Of > 0 {
+				run.Of = max(told.Of, run.Deleted) // more may have gone while it was counted
+			}
 			s.account.deletions.told[run] = run.Deleted
 			told = *run
 			told.First = slices.Clone(run.First)

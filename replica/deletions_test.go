@@ -43,3 +43,19 @@ func TestRunsOfDeletions(t *testing.T) {
 		t.Errorf("%d kept", len(d.kept))
 	}
 }
+
+// T: never more is said to have gone than there was: what was created since a run was
+// counted goes as well.
+func TestNoMoreIsDeletedThanThereWas(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	d := newDeletions()
+	for i := range 30 {
+		d.note("secrets", fmt.Sprint(i), now)
+		if i == 9 {
+			d.kept[0].Of = 20 // counted
+		}
+	}
+	if got := d.recent(now)[0]; got.Deleted != 30 || got.Of != 30 {
+		t.Errorf("%d of %d", got.Deleted, got.Of)
+	}
+}

@@ -30,7 +30,7 @@ func (s *stream) withRecord(c kv.Change, want scope.Wanted) []kv.Change {
 // write applies a batch as it fits what stands on the standby. Where an object
 // there is not as it was thought to be, it is read, and the batch fitted again.
 //
-// It gives what was written: without what is spared.
+// It gives what was written of the batch: without what is spared.
 func (s *stream) write(ctx context.Context, batch []kv.Change, next sink.Checkpoint) ([]kv.Change, error) {
 	doubted := map[string]struct{}{}
 	for attempt := 1; ; attempt++ {
@@ -38,7 +38,7 @@ func (s *stream) write(ctx context.Context, batch []kv.Change, next sink.Checkpo
 		if err != nil {
 			return nil, err
 		}
-		err = s.sink.Apply(ctx, f.writes, next, f.unchanged...)
+		err = s.sink.Apply(ctx, slices.Concat(f.writes, f.records), next, f.unchanged...)
 		if err == nil {
 			s.remember(f)
 			return f.writes, nil
@@ -59,7 +59,8 @@ const fitAttempts = 50
 
 // fitted is a batch as the standby should apply it.
 type fitted struct {
-	writes    []kv.Change
+	writes    []kv.Change          // of the batch
+	records   []kv.Change          // beside them, of our own
 	unchanged []sink.Unchanged     // what was thought to stand there
 	own       map[string]scope.Own // what is written of objects with local fields
 	adopted   []string             // keys that were recorded as somebody else's
@@ -94,7 +95,7 @@ func (s *stream) remember(f fitted) {
 func (f *fitted) write(c kv.Change, recorded bool) {
 	f.writes = append(f.writes, c)
 	if recorded {
-		f.writes = append(f.writes, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
+		f.records = append(f.records, kv.Change{Key: surplusKey(c.Key), Delete: true, Revision: c.Revision})
 		f.adopted = append(f.adopted, c.Key)
 	}
 }
@@ -195,7 +196,7 @@ func (s *stream) spares(ctx context.Context, c kv.Change) (bool, error) {
 // settle ends a conflict at the key of a change that is applied, or spared.
 func (s *stream) settle(f *fitted, c kv.Change) {
 	if s.conflicts.has(c.Key) {
-		f.writes = append(f.writes, kv.Change{Key: conflictKey(c.Key), Delete: true, Revision: c.Revision})
+		f.records = append(f.records, kv.Change{Key: conflictKey(c.Key), Delete: true, Revision: c.Revision})
 		f.settled = append(f.settled, c.Key)
 	}
 }
