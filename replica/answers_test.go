@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -282,4 +283,29 @@ func TestAnAnswerToTheStreamHoldsInAResync(t *testing.T) {
 	p.compactAll(t)
 	_, err := p.new(t).Once(t.Context())
 	mustTripOn(t, err, "340 of 600 "+teamMachines)
+}
+
+// S: an answer accepts nothing where no record says what was shown, as an older
+// version leaves it: the breaker asks again.
+func TestAnAnswerWithoutARecordOfWhatWasShownAcceptsNothing(t *testing.T) {
+	p := teams(t, 1, 100)
+	d := p.start(t)
+	d.wait(t, "streaming", streaming)
+	p.deleteTeam(t, 0, 0, 60)
+	p.nextTrip(t, d, "60 of 100 "+teamMachines)
+	d.stop(t)
+	_, err := p.standby.Client().Delete(t.Context(), role.ShownDir+"/", clientv3.WithPrefix())
+	must(t, err)
+	first := p.standingTrip(t)
+	p.answer(t, first, true)
+	var log lockedBuffer
+	p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+	_, err = p.new(t).Once(t.Context())
+	mustTripOn(t, err, "60 of 100 "+teamMachines)
+	if second := p.standingTrip(t); second.At.Equal(first.At) || second.Answer != nil {
+		t.Errorf("it does not ask again: %+v", second)
+	}
+	if !strings.Contains(log.String(), "no record of which they were") {
+		t.Error("nothing says why it asks again")
+	}
 }
