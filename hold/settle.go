@@ -35,23 +35,24 @@ func (a *act) settle(ctx context.Context, limits sink.Limits) error {
 	return nil
 }
 
+// settleSome looks again where the standby's controllers write meanwhile.
 func (a *act) settleSome(ctx context.Context, keys []string) error {
-	stands, err := a.look(ctx, keys)
-	if err != nil {
-		return err
-	}
-	compares, ops := slices.Clone(a.fence), []clientv3.Op{}
-	for _, key := range keys {
-		if w := apply(a.view, key, stands[scope.HeldKey(key)], stands[key]); w.value == nil && w.leave == "" {
-			compares = append(compares, clientv3.Compare(clientv3.ModRevision(key), "=", int64(modRevision(stands[key]))))
-			ops = append(ops, clientv3.OpDelete(role.ReleasedKey(key)))
+	for range attempts {
+		stands, err := a.look(ctx, keys)
+		if err != nil {
+			return err
+		}
+		compares, ops := slices.Clone(a.fence), []clientv3.Op{}
+		for _, key := range keys {
+			if w := apply(a.view, key, stands[scope.HeldKey(key)], stands[key]); w.value == nil && w.leave == "" {
+				compares = append(compares, clientv3.Compare(clientv3.ModRevision(key), "=", int64(modRevision(stands[key]))))
+				ops = append(ops, clientv3.OpDelete(role.ReleasedKey(key)))
+			}
+		}
+		if done, err := a.commit(ctx, compares, ops); done || err != nil {
+			return err
 		}
 	}
-	// Where the standby's controllers write meanwhile, the record says more than is so.
-	done, err := a.commit(ctx, compares, ops)
-	if err == nil && !done {
-		err = &remedy.Error{Op: a.op + " the holds", Err: fmt.Errorf("%s or another object that was released is being written", keys[0]),
-			Remedy: "the same command again does the rest", Code: remedy.LostRace}
-	}
-	return err
+	return &remedy.Error{Op: a.op + " the holds", Err: fmt.Errorf("%s or another object that was released is written all the time", keys[0]),
+		Remedy: "the same command again does the rest", Code: remedy.LostRace}
 }
