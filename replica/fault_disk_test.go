@@ -26,6 +26,7 @@ func onDisk(t *testing.T, options ...testkit.EtcdOption) (*pair, *slowdisk.Disk)
 	disk := testkit.SlowDisk(t)
 	p := &pair{primary: testkit.StartEtcd(t),
 		standby: testkit.StartEtcd(t, append(options, testkit.OnDisk(0, disk))...)}
+	t.Cleanup(disk.Heal) // an etcd that hangs in the disk does not end
 	p.config = p.defaults(t)
 	return p, disk
 }

@@ -80,8 +80,8 @@ func (r *Replica) whileStopped(ctx context.Context, standby *cluster.Cluster, f 
 		if !release.Stands(f.Checkpoint.Revision) {
 			release = nil
 		}
-		r.account.update(func(s *State) { s.Pause, s.Release = pause, release })
 		if pause == nil && release == nil {
+			r.account.update(func(s *State) { s.Pause, s.Release = nil, nil })
 			return nil
 		}
 		trip, err := standingTrip(ctx, standby, f)
@@ -92,13 +92,14 @@ func (r *Replica) whileStopped(ctx context.Context, standby *cluster.Cluster, f 
 		if trip != nil {
 			tripped = refuseTrip(*trip)
 		}
-		r.account.update(func(s *State) { s.Trip = trip })
+		// All at once, after the last question: a pause hides no trip for a moment.
 		switch {
 		case pause != nil:
 			r.account.enter(Paused, tripped)
 		default:
 			r.account.enter(Halted, refuseRelease(release))
 		}
+		r.account.update(func(s *State) { s.Pause, s.Release, s.Trip = pause, release, trip })
 		if !said && pause != nil {
 			r.Log.Warn("replication is paused", "since", pause.Since, "by", pause.By, "reason", pause.Reason)
 		}
