@@ -146,10 +146,27 @@ type breaker struct {
 	mu     sync.Mutex
 	bursts map[string]*burst
 	dooms  []doom
+	// What the primary is known to have written, and how far it has been told: as
+	// long as it is behind, silence is that of the way, and ends no burst.
+	head, told kv.Revision
 }
 
 func newBreaker(limits Breaker, accepted shown) *breaker {
 	return &breaker{limits: limits, accepted: accepted, bursts: map[string]*burst{}}
+}
+
+// expects says that the primary has written up to a revision.
+func (b *breaker) expects(head kv.Revision) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.head = max(b.head, head)
+}
+
+// heard says that all deletions up to a revision have been told.
+func (b *breaker) heard(through kv.Revision) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told = max(b.told, through)
 }
 
 // lost tells of an object that is deleted, or marked for it.
@@ -250,6 +267,9 @@ func (b *breaker) gate(checkpoint kv.Revision, now time.Time) gate {
 			continue
 		}
 		quiet, patient := r.quietIn(now), r.first.Add(patience).Sub(now)
+		if b.told < b.head {
+			quiet = max(quiet, settle)
+		}
 		if quiet > 0 && patient > 0 && !r.flowing {
 			wait(first, max(min(quiet, patient), time.Millisecond))
 			continue

@@ -66,6 +66,28 @@ func TestBurstWaitsWholeAndIsWeighedWhenItHasEnded(t *testing.T) {
 	b.want(everything, 0)
 }
 
+// S: a pause of the way ends no burst: as long as the primary is known to have written
+// more, it waits, but not without end.
+func TestBurstThatComesSlowlyIsWeighedWhole(t *testing.T) {
+	b := newBreakerTest(t)
+	b.expects(300)
+	b.deleteSome("configmaps", 100, time.Millisecond)
+	b.heard(200)
+	b.now = b.now.Add(2 * settle)
+	b.want(100, 0)
+	b.deleteSome("configmaps", 100, time.Millisecond)
+	b.heard(300)
+	b.now = b.now.Add(settle)
+	b.want(100, 200)
+
+	b = newBreakerTest(t)
+	b.expects(300)
+	b.deleteSome("configmaps", 100, time.Millisecond)
+	b.heard(200)
+	b.now = b.now.Add(patience)
+	b.want(100, 100)
+}
+
 func TestFewDeletionsPassAfterAMoment(t *testing.T) {
 	b := newBreakerTest(t)
 	b.deleteSome("configmaps", 20, time.Millisecond)

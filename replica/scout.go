@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/understudy-dr/understudy/kv"
 	"github.com/understudy-dr/understudy/source"
 )
@@ -29,11 +31,28 @@ func (s *stream) scout(ctx context.Context, q *queue, span source.Span) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = source.Follow(ctx, s.primary, span, func(e source.Events) error { return ahead.countAhead(ctx, e.Changes) })
+		s.askHead(ctx, span)
+		_ = source.Follow(ctx, s.primary, span, func(e source.Events) error {
+			err := ahead.countAhead(ctx, e.Changes)
+			if err == nil {
+				s.breaker.heard(e.Through)
+			}
+			return err
+		})
 	}()
 	q.room(ctx)
 	cancel()
 	<-ended
+}
+
+// askHead tells the breaker how far the primary has written. Where it does not answer
+// soon, silence alone says when a burst is over.
+func (s *stream) askHead(ctx context.Context, span source.Span) {
+	ctx, cancel := context.WithTimeout(ctx, lookBack)
+	defer cancel()
+	if now, err := s.primary.Get(ctx, span.Begin, clientv3.WithKeysOnly()); err == nil {
+		s.breaker.expects(kv.Revision(now.Header.Revision))
+	}
 }
 
 // countAhead counts what is deleted or marked. What leaves the scope by a put is

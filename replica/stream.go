@@ -64,12 +64,14 @@ func (s *stream) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s.outside, s.marked = map[string]struct{}{}, map[string]struct{}{}
 	from := s.sink.Last().SourceRevision
+	s.breaker.heard(from)
 	q := newQueue(from)
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
 		begin, end := s.view.Range()
 		span := source.Span{Begin: begin, End: end, From: from + 1, IgnoreProgress: s.distrust}
+		s.askHead(ctx, span)
 		q.close(source.Follow(ctx, s.primary, span, func(e source.Events) error {
 			wanted, err := s.wanted(ctx, e.Changes)
 			if err != nil {
@@ -78,6 +80,7 @@ func (s *stream) run(ctx context.Context) error {
 				}
 				return err
 			}
+			s.breaker.heard(e.Through)
 			s.heard(e.Through)
 			return s.push(ctx, q, span, wanted, e.Through)
 		}))
