@@ -294,8 +294,12 @@ func (m *model) deleteForeign() {
 
 // takeOverForeign lets the primary create a key that the standby has from
 // somebody else: it is the primary's from then on, its deletion too. Both may
-// be over before a daemon that was away compares; then nothing has happened.
+// be over before a daemon that was away compares; then nothing has happened. A first
+// copy would refuse such a twin until somebody has decided, so it comes before.
 func (m *model) takeOverForeign() {
+	if m.reached == 0 {
+		return
+	}
 	key := m.pickForeign()
 	m.until("creating "+key+" on the primary", func(ctx context.Context) error {
 		_, err := m.primary.Client().Put(ctx, key, configMap(-m.created))
